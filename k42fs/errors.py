@@ -41,8 +41,8 @@ class NotDirectoryError(K42Error):
     errno = _e.ENOTDIR
 
 
-class IsDirectoryError_(K42Error):
-    """EISDIR. The underscore keeps Python's own exception of this name apart."""
+class TargetIsDirectoryError(K42Error):
+    """EISDIR: a directory where a file is needed."""
 
     errno = _e.EISDIR
 
