@@ -73,7 +73,7 @@ def k42fs_command(directory: Path, options: str) -> list[str]:
 
 
 def daemon_command(target: str, directory: Path, options: str) -> list[str]:
-    """Return the interpreter's arguments for a FUSE *target*; a passthrough has its source beside the mount."""
+    """Return the interpreter's arguments for a FUSE *target*; a passthrough has a source beside it."""
     if target == "reference":
         return ["-m", "bench.reference_fs", str(directory)]
     if target == "passthrough":
