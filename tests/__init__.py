@@ -1,0 +1,1 @@
+"""The tests mirror the floors of k42fs; `mount/` takes a mounted directory from outside."""
