@@ -91,6 +91,12 @@ class DeletedObjectError(K42Error):
     errno = _e.ESTALE
 
 
+class RefsExhaustedError(K42Error):
+    """ENFILE: every ref of a processor's part is in use, or waits for a token that is held up."""
+
+    errno = _e.ENFILE
+
+
 class BadHandleError(K42Error):
     errno = _e.EBADF
 

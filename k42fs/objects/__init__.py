@@ -1,1 +1,40 @@
-"""k42fs."""
+"""Clustered objects: one identity, one interface, and inside it one instance, one per processor, or a few.
+
+| file              | holds                                                                               |
+|-------------------|-------------------------------------------------------------------------------------|
+| state_word.py     | who may miss, switch or destroy an object right now: transitions of one word        |
+| default_object.py | what an empty local entry answers: take the miss, restart the call                  |
+| translation.py    | refs, the global table, the per-processor local tables                              |
+| generations.py    | active threads, two-generation counters, markers                                    |
+| destruction.py    | deferred destruction: delete sets, the token, the return of refs                    |
+| debug_checks.py   | one-call reps: catches clients that cache a rep                                     |
+| cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
+| root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
+| counter.py        | the smallest worked clustered object, shared and replicated                         |
+
+A file imports only files above it. Lock order: a multi-rep root's lock before the locks of its reps.
+"""
+
+from k42fs.objects.cosmgr import COSMgr, ObjectStatistics
+from k42fs.objects.debug_checks import StaleRepError
+from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker, VPMarker
+from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
+from k42fs.objects.translation import MissHandler, WellKnown, owner_of
+
+__all__ = [
+    "INACTIVE",
+    "COSMgr",
+    "CObjRoot",
+    "Generations",
+    "GlobalMarker",
+    "MissHandler",
+    "MultiRepRoot",
+    "ObjectStatistics",
+    "Rep",
+    "SingleRepRoot",
+    "StaleRepError",
+    "VPMarker",
+    "WellKnown",
+    "owner_of",
+    "processors",
+]

@@ -1,0 +1,252 @@
+"""Roots: the shared part of a clustered object, its miss handler and the registry of its representatives.
+
+A root publishes itself in the global table when it is made and installs nothing else: reps reach a processor at the first
+call made there. `SingleRepRoot` (one rep for everybody) is the default for almost everything; `MultiRepRoot` (a
+rep per processor, or per cluster of neighbours) is for objects that many processors call all the time.
+
+Writing an object, one rep: a rep class whose external methods are `async def m(self, th, ...)`, then
+`SingleRepRoot(cos, rep, vp)` and hand out `root.ref`. Many reps: a root class with the shared data and `create_rep(vp)`;
+methods of the rep reach the shared data through `self.root`. `counter.py` shows both.
+
+Locks: a single-rep miss takes none. A multi-rep miss holds the root's lock, also while `make_rep` runs, which therefore must
+not call the object through its ref nor take a lock ordered before the root's. Root lock before any lock of a rep.
+
+K42: lib/libc/cobj/CObjRootSingleRep.C, CObjRootMultiRep.C.
+Differs: K42 shifts a cluster's mask by v // s instead of s * (v // s), so that clusters are wrong for v >= s > 1; its rep
+list names a rep once per processor, so that naive sums count an aliased rep twice; and STARTCLEANUP asserts that the
+last processor owns a rep, though it may hold only an alias. All three are corrected here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from k42fs.ids import VP, Addr, Ref
+from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.locks import FairBLock
+from k42fs.objects.translation import WellKnown
+
+if TYPE_CHECKING:
+    from k42fs.machine.thread import Thread
+    from k42fs.objects.cosmgr import COSMgr
+
+# A single-rep root is touched at a first miss and at the end: packed, it may share lines with other roots.
+SINGLE: Final = Layout(
+    "SingleRepRoot", Kind.GLOBAL, vtable=8, ref=8, trans_set=8, rep=8, factory=8, exported=24
+)
+SINGLE_CREATE: Final = SINGLE.script("create", "w:vtable w:ref w:trans_set w:rep w2:0", work=40)
+SINGLE_MISS: Final = SINGLE.script("handle_miss", "r:vtable x:trans_set r:rep w2:0", work=30)
+SINGLE_CLEANUP: Final = SINGLE.script("cleanup", "r:vtable r:rep w:ref", work=40)
+
+MULTI: Final = Layout(
+    "MultiRepRoot",
+    Kind.GLOBAL_PADDED,
+    vtable=8,
+    ref=8,
+    lock=16,
+    trans_set=8,
+    rep_set=8,
+    reps=32,
+    factory=8,
+    exported=24,
+)
+MULTI_CREATE: Final = MULTI.script("create", "w:vtable w:ref w:lock w:trans_set w:reps w2:0", work=60)
+MULTI_MISS: Final = MULTI.script("handle_miss", "r:vtable r:trans_set r:reps w2:0", work=60)
+MULTI_ADD: Final = MULTI.script("add_rep", "w:reps w:rep_set x:trans_set", work=120)
+MULTI_START: Final = MULTI.script("start_cleanup", "r:vtable w:ref r:rep_set", work=40)
+MULTI_CLEAN: Final = MULTI.script("clean_rep", "r:ref r:reps x:rep_set", work=60)
+
+
+class Rep:
+    """Base of representatives: the two facts a root tells each of them. A rep class need not derive from it.
+
+    A rep may have `cleanup(th)`, plain or async: it runs once, when no call can be inside any more, on the processor that
+    made the rep, and gives back what the rep allocated.
+    """
+
+    __slots__ = ("ref", "root")
+
+    ref: Ref
+    root: Any
+
+
+async def clean_rep(th: Thread, rep: Any) -> None:  # noqa: ANN401  (a rep is whatever the object says it is)
+    """Run the rep's own clean-up, if it has one."""
+    cleanup = getattr(rep, "cleanup", None)
+    if cleanup is not None and (pending := cleanup(th)) is not None:
+        await pending
+
+
+def processors(vp_set: int) -> Iterator[VP]:
+    """Yield the members of a processor set in ascending order."""
+    while vp_set:
+        lowest = vp_set & -vp_set
+        yield VP(lowest.bit_length() - 1)
+        vp_set ^= lowest
+
+
+class CObjRoot:
+    """What all roots share: a ref, a modelled address, and the set of processors that calls may have reached."""
+
+    __slots__ = ("addr", "cos", "ref", "trans_set")
+
+    def __init__(self, cos: COSMgr, layout: Layout, vp: VP, at: WellKnown | None) -> None:
+        self.cos = cos
+        self.trans_set = 0
+        self.addr: Addr = cos.memory.alloc(vp, layout, layout.kind, owner=self)
+        self.ref: Ref = cos.publish(vp, self, at)
+
+    def label(self) -> str:
+        """Name this object in statistics and traces."""
+        return f"{type(self).__name__} {getattr(self, 'ref', '(new)')}"
+
+    def release_memory(self, th: Thread) -> None:
+        """Give back the root's modelled memory. Subclasses add what else the root owns."""
+        self.cos.memory.free(th.vp, self.addr)
+
+    def free(self, th: Thread) -> None:
+        self.release_memory(th)
+        self.cos.freed(self.ref)
+
+
+class SingleRepRoot(CObjRoot):
+    """One rep, shared by all processors. *vp* is the processor that makes it and owns its ref.
+
+    Cost: `charge_create` is for makers that have a thread; objects made while the system is being built cost nothing.
+    """
+
+    __slots__ = ("rep",)
+
+    def __init__(self, cos: COSMgr, rep: Any, vp: VP = VP(0), at: WellKnown | None = None) -> None:  # noqa: ANN401
+        super().__init__(cos, SINGLE, vp, at)
+        self.rep = rep
+        rep.root = self
+        rep.ref = self.ref
+
+    def charge_create(self, th: Thread) -> Awaitable[None]:
+        """Charge the making of the root and its global entry to *th*."""
+        return th.touch(SINGLE_CREATE, self.addr, self.cos.table.entry_addr(self.ref))
+
+    @property
+    def type_name(self) -> str:
+        return type(self.rep).__name__
+
+    @property
+    def cleanup_set(self) -> int:
+        return 0
+
+    async def handle_miss(self, th: Thread) -> Any:  # noqa: ANN401
+        """Install the rep. Racing misses on one processor repeat idempotent work, so no lock is needed."""
+        proc = th.proc
+        await th.touch(SINGLE_MISS, self.addr, proc.ltt_base + 16 * self.ref)
+        self.trans_set |= 1 << th.vp  # no later than the entry: destroy reads it to find whom to flush
+        rep = proc.ltt[self.ref] = self.rep
+        return rep
+
+    async def start_cleanup(self, th: Thread) -> None:
+        await th.touch(SINGLE_CLEANUP, self.addr)
+        rep, self.rep = self.rep, None  # breaks the cycle: memory goes back without the cycle collector
+        await clean_rep(th, rep)
+        self.free(th)
+
+    async def vp_cleanup(self, th: Thread) -> bool:
+        raise AssertionError(f"{self.label()} has no per-processor clean-up")
+
+
+class MultiRepRoot(CObjRoot):
+    """A rep per cluster of *cluster* neighbouring processors; 1 is a rep each. Subclasses implement `create_rep`.
+
+    Shape: `_reps` maps each processor in `trans_set` to its rep; `rep_set` holds the processors that made theirs, the
+    others have an alias of their cluster's.
+    """
+
+    def __init__(self, cos: COSMgr, cluster: int = 1, vp: VP = VP(0), at: WellKnown | None = None) -> None:
+        assert cluster >= 1, f"a cluster holds at least one processor, not {cluster}"
+        self.cluster = cluster
+        self.rep_set = 0
+        self._reps: dict[VP, Any] = {}
+        self._maker: Thread | None = None
+        self._started = False  # the global phase of clean-up is over (K42 zeroes myRef)
+        super().__init__(cos, MULTI, vp, at)
+        lock_addr = Addr(self.addr + MULTI.offset("lock"))
+        self.lock = FairBLock(cos.machine, lock_addr, name="rootlock", owner=self)
+
+    def create_rep(self, vp: VP) -> Any:  # noqa: ANN401
+        """Make the rep that *vp*'s cluster will share. Runs under the root's lock."""
+        raise NotImplementedError(f"{type(self).__name__} must implement create_rep or make_rep")
+
+    async def make_rep(self, th: Thread) -> Any:  # noqa: ANN401
+        """Make a rep with *th* at hand, for roots whose reps start from shared state that must be charged."""
+        return self.create_rep(th.vp)
+
+    def charge_create(self, th: Thread) -> Awaitable[None]:
+        """Charge the making of the root and its global entry to *th*."""
+        return th.touch(MULTI_CREATE, self.addr, self.cos.table.entry_addr(self.ref))
+
+    def reps(self) -> Iterator[tuple[VP, Any]]:
+        """Yield each distinct rep once, with the processor that made it. The caller holds `lock`."""
+        for vp in processors(self.rep_set):
+            yield vp, self._reps[vp]
+
+    @property
+    def type_name(self) -> str:
+        return type(self).__name__.removesuffix("Root")
+
+    @property
+    def cleanup_set(self) -> int:
+        return self.rep_set
+
+    async def handle_miss(self, th: Thread) -> Any:  # noqa: ANN401
+        assert self._maker is not th, f"{self.label()}: make_rep called the object it is making a rep of"
+        await self.lock.acquire(th)
+        try:
+            await th.touch(MULTI_MISS, self.addr, th.proc.ltt_base + 16 * self.ref)
+            rep = self._reps.get(th.vp)  # present: the entry was merely flushed
+            if rep is None:
+                rep = await self._locked_first_touch(th)
+            th.proc.ltt[self.ref] = rep
+        finally:
+            self.lock.release(th)
+        return rep
+
+    async def start_cleanup(self, th: Thread) -> None:
+        await th.touch(MULTI_START, self.addr)
+        self._started = True
+        # This may be the last processor flushed and still hold but an alias: then the owners come by themselves.
+        if self.rep_set >> th.vp & 1:
+            await self.vp_cleanup(th)
+        elif not self.rep_set:
+            self.free(th)
+
+    async def vp_cleanup(self, th: Thread) -> bool:
+        if not self._started:
+            return False
+        await th.touch(MULTI_CLEAN, self.addr)
+        bit = 1 << th.vp
+        assert self.rep_set & bit, f"{self.label()} has no rep made on processor {th.vp}"
+        await clean_rep(th, self._reps.pop(th.vp))
+        self.rep_set ^= bit
+        if not self.rep_set:  # whoever cleans the last rep frees the root
+            self._reps.clear()
+            self.free(th)
+        return True
+
+    async def _locked_first_touch(self, th: Thread) -> Any:  # noqa: ANN401
+        vp, size = th.vp, self.cluster
+        mates = self.rep_set & ((1 << size) - 1) << size * (vp // size)
+        if mates:
+            rep = self._reps[next(processors(mates))]
+            await th.touch(MULTI_ADD, self.addr)
+        else:
+            self._maker = th
+            try:
+                rep = await self.make_rep(th)
+            finally:
+                self._maker = None
+            await th.touch(MULTI_ADD, self.addr)
+            rep.root, rep.ref = self, self.ref
+            self.rep_set |= 1 << vp
+        self._reps[vp] = rep
+        self.trans_set |= 1 << vp
+        return rep
