@@ -1,7 +1,7 @@
 """End-to-end tests: a directory, taken from outside, must behave like ext4 for ordinary programs.
 
-`K42FS_TEST_TARGET` unset: each run mounts k42fs. Set to a path: the same tests run in that directory, which is
-how the tests themselves are proved right (on tmpfs, on ext4).
+`K42FS_TEST_TARGET` unset: each run mounts k42fs. Set to a path: the same tests run in that directory, which
+is how the tests themselves are proved right (on tmpfs, on ext4).
 
     support.py, processes.py, syscalls.py   small tools: expected errors, forked children, raw system calls
     mounting.py, warden.py                  k42fs mounts, and the process that ends them whatever happens

@@ -29,7 +29,7 @@ class Outcome:
 
 
 def k42fs(*arguments: str | Path, seconds: float = 60) -> Outcome:
-    """Run the k42fs command. Output goes to files: a daemon that keeps the descriptors must not hold us up."""
+    """Run the k42fs command. Output goes to files: a daemon that keeps them open must not hold us up."""
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         done = subprocess.run(

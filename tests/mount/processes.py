@@ -1,7 +1,7 @@
 """Children of the test, made by fork: other processes, other users.
 
-A child runs one Python function and sends back its value or its exception. Fork without exec matters twice: the
-child needs no access to the interpreter's files after it has become another user, and it shares open
+A child runs one Python function and sends back its value or its exception. Fork without exec matters twice:
+the child needs no access to the interpreter's files after it has become another user, and it shares open
 descriptions.
 """
 
@@ -101,7 +101,9 @@ def _child_main(
         data = pickle.dumps(outcome)
         pickle.loads(data)
     except Exception:
-        data = pickle.dumps(RuntimeError(f"outcome cannot be pickled: {outcome!r}"))
+        # pytest's own failures are such; their text is what matters.
+        notes = getattr(outcome, "__notes__", [])
+        data = pickle.dumps(RuntimeError("\n".join([repr(outcome), *notes])))
     view = memoryview(data)
     while view:
         view = view[os.write(write, view) :]

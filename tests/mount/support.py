@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,6 +83,15 @@ def tick(directory: Path) -> int:
         if now > first:
             probe.unlink()
             return now
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    """Wait for what the kernel does only soon after a call, such as the release of an open file."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
 
 
 def program(name: str) -> str:

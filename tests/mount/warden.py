@@ -4,8 +4,8 @@
     unmounted PATH    and now no longer
     deadline SECONDS  unless another line comes in time, abort every mount in care (0: no deadline)
 
-A test that waits for a FUSE server which never answers cannot be woken by a signal handler in Python; only the
-end of the connection wakes it. At the end of input, for whatever reason, the warden unmounts what is left.
+A test that waits for a FUSE server which never answers cannot be woken by a signal handler in Python; only
+the end of the connection wakes it. At the end of input, for whatever reason, the warden unmounts the rest.
 """
 
 from __future__ import annotations
