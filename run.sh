@@ -50,6 +50,7 @@ end_group() {
 cleanup() {
     local status=$?
     trap '' INT TERM HUP
+    set +e # every part of this is tried
     end_group "$STEP_PID"
     end_group "$WATCHDOG_PID"
     if [ -n "$MOUNTED" ]; then
@@ -75,6 +76,7 @@ step() {
     STEP_PID=$!
     (sleep "$STEP_SECONDS"; kill -KILL -- "-$STEP_PID") >/dev/null 2>&1 &
     WATCHDOG_PID=$!
+    disown "$WATCHDOG_PID" # or bash would report its end
     set +m
     local status=0
     wait "$STEP_PID" || status=$?
@@ -87,6 +89,7 @@ step() {
     fi
     printf '  FAILED  %-58s %5s s\n' "$text" "$(seconds_since "$start")"
     {
+        [ "$status" -ne 137 ] || say "--- killed; a step has $STEP_SECONDS s (STEP_SECONDS changes that)"
         say "--- the step's output (exit status $status), last lines:"
         tail -n 25 "$output"
         say "--- the daemon's log, last lines:"
@@ -110,7 +113,10 @@ if is_mounted "$MNT"; then
 fi
 MOUNTED=1
 begin=$EPOCHREALTIME
-"$VENV/bin/k42fs" mount -o "processors=8,log=$LOG" "$MNT" || fail "k42fs did not mount on mnt/"
+if ! "$VENV/bin/k42fs" mount -o "processors=8,log=$LOG" "$MNT"; then
+    tail -n 25 "$LOG" >&2 2>/dev/null || true
+    fail "k42fs did not mount on mnt/"
+fi
 printf '  ok      %-58s %5s s\n' "mount on mnt/, 8 modelled processors" "$(seconds_since "$begin")"
 
 prepare_git

@@ -24,6 +24,7 @@ JOB=
 cleanup() {
     local status=$? place
     trap '' INT TERM HUP
+    set +e # every part of this is tried
     if [ -n "$JOB" ]; then
         kill -TERM -- "-$JOB" 2>/dev/null && sleep 1
         kill -KILL -- "-$JOB" 2>/dev/null || true
