@@ -72,12 +72,12 @@ def k42fs_command(directory: Path, options: str) -> list[str]:
     return ["-m", "k42fs.cli.main", "mount", "-f", "-o", options, str(directory)]
 
 
-def daemon_command(target: str, directory: Path, options: str) -> list[str]:
-    """Return the interpreter's arguments for a FUSE *target*; a passthrough has a source beside it."""
+def daemon_command(target: str, directory: Path, source: Path, options: str) -> list[str]:
+    """Return the interpreter's arguments for a FUSE *target*; *source* is what a passthrough shows."""
     if target == "reference":
         return ["-m", "bench.reference_fs", str(directory)]
     if target == "passthrough":
-        return ["-m", "bench.passthrough_fs", str(directory.with_name("source")), str(directory)]
+        return ["-m", "bench.passthrough_fs", str(source), str(directory)]
     return k42fs_command(directory, f"model={target.removeprefix('k42fs-')},{options}")
 
 
@@ -118,18 +118,33 @@ def served(arguments: list[str], directory: Path, log: Path) -> Iterator[subproc
 
 
 @contextmanager
-def started(target: str, options: str) -> Iterator[Client]:
-    """Yield the client of *target*, one of TARGETS. *options* go to k42fs mounts."""
-    with tempfile.TemporaryDirectory(prefix="k42fs-bench-", dir=SHARED_MEMORY) as scratch:
+def served_target(
+    target: str, options: str, *profiler: str
+) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """Yield the directory of a FUSE *target* and its daemon; *profiler* goes before the daemon's module."""
+    # A passthrough's source is in memory; the mount is where TMPDIR says, so that whoever set it can find it.
+    with (
+        tempfile.TemporaryDirectory(prefix="k42fs-bench-") as scratch,
+        tempfile.TemporaryDirectory(prefix="k42fs-bench-", dir=SHARED_MEMORY) as source,
+    ):
         directory = Path(scratch, "mnt")
         directory.mkdir()
-        Path(scratch, "source").mkdir()
-        if target == "tmpfs":
-            with closing_client(directory) as client:
-                yield client
-            return
-        arguments = daemon_command(target, directory, options)
-        with served(arguments, directory, Path(scratch, "log")), closing_client(directory) as client:
+        arguments = [*profiler, *daemon_command(target, directory, Path(source), options)]
+        with served(arguments, directory, Path(scratch, "log")) as daemon:
+            yield directory, daemon
+
+
+@contextmanager
+def started(target: str, options: str) -> Iterator[Client]:
+    """Yield the client of *target*, one of TARGETS. *options* go to k42fs mounts."""
+    if target == "tmpfs":
+        with (
+            tempfile.TemporaryDirectory(prefix="k42fs-bench-", dir=SHARED_MEMORY) as scratch,
+            closing_client(Path(scratch)) as client,
+        ):
+            yield client
+    else:
+        with served_target(target, options) as (directory, _), closing_client(directory) as client:
             yield client
 
 

@@ -22,7 +22,7 @@ from typing import Final
 import click
 
 from bench.fuse_ops import end_on_signal
-from bench.mounts import SHARED_MEMORY, TARGETS, TargetError, closing_client, daemon_command, served
+from bench.mounts import TARGETS, TargetError, closing_client, served_target
 from bench.rows import ROWS
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
@@ -47,23 +47,17 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
 
 def run(target: str, row: str, seconds: float, options: str, profile: Path | None) -> Run:
     """Mount *target*, run *row*, unmount. With *profile*, the daemon leaves cProfile's data there."""
-    with tempfile.TemporaryDirectory(prefix="k42fs-profile-", dir=SHARED_MEMORY) as scratch:
-        directory = Path(scratch, "mnt")
-        directory.mkdir()
-        Path(scratch, "source").mkdir()
-        arguments = daemon_command(target, directory, options)
-        if profile is not None:
-            arguments = ["-m", "cProfile", "-o", str(profile), *arguments]
-        with (
-            served(arguments, directory, Path(scratch, "log")) as daemon,
-            closing_client(directory) as client,
-        ):
-            user, system = cpu_seconds(daemon.pid)
-            start = time.perf_counter()
-            rate = client.measure(row, seconds)
-            elapsed = time.perf_counter() - start
-            user_end, system_end = cpu_seconds(daemon.pid)
-        return Run(rate, user_end - user, system_end - system, elapsed)
+    profiler = () if profile is None else ("-m", "cProfile", "-o", str(profile))
+    with (
+        served_target(target, options, *profiler) as (directory, daemon),
+        closing_client(directory) as client,
+    ):
+        user, system = cpu_seconds(daemon.pid)
+        start = time.perf_counter()
+        rate = client.measure(row, seconds)
+        elapsed = time.perf_counter() - start
+        user_end, system_end = cpu_seconds(daemon.pid)
+    return Run(rate, user_end - user, system_end - system, elapsed)
 
 
 def function_table(profile: Path, sort: str, lines: int) -> str:
