@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from .mounting import K42Mount, Warden
+from .mounting import K42Mount, Warden, daemon_pid, is_mounted, is_running
 from .support import run
+from .warden import release
 
 GIVEN = os.environ.get("K42FS_TEST_TARGET")
 HERE = Path(__file__).parent
@@ -54,86 +56,105 @@ def deadline(request: pytest.FixtureRequest, warden: Warden) -> Iterator[None]:
     warden.tell("deadline", 0)
 
 
+def _reachable_temporary_directory() -> str:
+    """The first usual place that other users may search; TMPDIR may be private."""
+    places = [Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]
+    for place in places:
+        if all(parent.stat().st_mode & stat.S_IXOTH for parent in (place, *place.parents)):
+            return str(place)
+    pytest.fail("no temporary directory that other users may search")
+
+
 @pytest.fixture(scope="session")
-def workshop() -> Iterator[Path]:
-    """A directory for mount points that every user can reach (pytest's own directories are private)."""
-    path = Path(tempfile.mkdtemp(prefix="k42fs-test-"))
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for mount points and logs that every user can reach (pytest's own are private)."""
+    path = Path(tempfile.mkdtemp(prefix="k42fs-test-", dir=_reachable_temporary_directory()))
     path.chmod(0o755)
-    yield path
-    # Only rmdir: if anything is still mounted below, nothing in it may be deleted.
-    for point in path.iterdir():
-        point.rmdir()
+    with pytest.MonkeyPatch.context() as patch:
+        # Where mounts without log= log, so that nothing stays in the user's home.
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield path
+    for entry in path.iterdir():
+        # Only rmdir: if anything is still mounted there, nothing in it may be deleted.
+        entry.rmdir() if entry.is_dir() else entry.unlink()
     path.rmdir()
 
 
-class SharedMount:
-    """A k42fs mount used by many tests, started at first use and again if a test broke it."""
+class Shared:
+    """What many tests share: a k42fs mount, made at first use and again if a test broke it, or a path."""
 
-    def __init__(self, mount: K42Mount) -> None:
-        self.mount = mount
+    def __init__(self, source: K42Mount | Path) -> None:
+        self._source = source
         self._is_started = False
 
     def root(self) -> Path:
-        """The mount's root directory, healthy."""
-        if self._is_started and not self.mount.is_healthy():
+        """The root directory, healthy."""
+        if isinstance(self._source, Path):
+            return self._source
+        if self._is_started and not self._source.is_healthy():
             self._is_started = False
-            self.mount.discard()
+            self._source.discard()
         if not self._is_started:
-            self.mount.start()
+            self._source.start()
             self._is_started = True
-        return self.mount.path
+        return self._source.path
+
+    def check(self) -> None:
+        """After a test: it must have left the mount alive and without bugs in the daemon's log."""
+        if isinstance(self._source, K42Mount):
+            self._source.check_log()
+            assert self._source.is_healthy(), "the test killed the mount"
 
     def stop(self) -> None:
         """Unmount, if it was ever mounted."""
-        if self._is_started:
+        if isinstance(self._source, K42Mount) and self._is_started:
             self._is_started = False
-            self.mount.stop()
+            self._source.stop()
+
+
+def _shared(workshop: Path, warden: Warden, model: str) -> Iterator[Shared]:
+    source = Path(GIVEN) if GIVEN else K42Mount(workshop / model, warden, f"model={model}")
+    shared = Shared(source)
+    yield shared
+    shared.stop()
 
 
 @pytest.fixture(scope="session")
-def full_root(workshop: Path, warden: Warden) -> Iterator[Callable[[], Path]]:
-    """Gives the root of the directory under test: the one given, or the shared k42fs mount."""
-    if GIVEN:
-        given = Path(GIVEN)
-        yield lambda: given
-        return
-    shared = SharedMount(K42Mount(workshop / "full", warden))
-    yield shared.root
-    shared.stop()
+def shared_full(workshop: Path, warden: Warden) -> Iterator[Shared]:
+    """What most tests share."""
+    yield from _shared(workshop, warden, "full")
 
 
 @pytest.fixture(scope="session", params=["given"] if GIVEN else ["off", "calls", "full"])
-def model_root(
-    request: pytest.FixtureRequest, workshop: Path, warden: Warden, full_root: Callable[[], Path]
-) -> Iterator[Callable[[], Path]]:
+def shared_model(
+    request: pytest.FixtureRequest, workshop: Path, warden: Warden, shared_full: Shared
+) -> Iterator[Shared]:
     """The same at each fidelity of the machine."""
     if request.param in ("given", "full"):
-        yield full_root
-        return
-    shared = SharedMount(K42Mount(workshop / request.param, warden, f"model={request.param}"))
-    yield shared.root
-    shared.stop()
+        yield shared_full
+    else:
+        yield from _shared(workshop, warden, request.param)
 
 
-def _fresh(root: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def _fresh(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
     name = re.sub(r"\W+", "-", request.node.name)[:60].strip("-")
-    path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
+    path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=shared.root()))
     path.chmod(0o755)
     yield path
-    assert root.stat().st_mode & stat.S_IFDIR, "the test killed the mount"
+    shared.check()
     shutil.rmtree(path)
 
 
 @pytest.fixture
-def target(full_root: Callable[[], Path], request: pytest.FixtureRequest) -> Iterator[Path]:
+def target(shared_full: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty directory to test in, open to all users, removed afterwards."""
-    yield from _fresh(full_root(), request)
+    yield from _fresh(shared_full, request)
 
 
 @pytest.fixture
-def model_target(model_root: Callable[[], Path], request: pytest.FixtureRequest) -> Iterator[Path]:
+def model_target(shared_model: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
     """The same, at each fidelity of the machine in turn."""
-    yield from _fresh(model_root(), request)
+    yield from _fresh(shared_model, request)
 
 
 @pytest.fixture
@@ -153,10 +174,27 @@ def small_target(workshop: Path, warden: Warden) -> Iterator[Path]:
 
 
 @pytest.fixture
+def mount_point(workshop: Path, warden: Warden) -> Iterator[Path]:
+    """An empty directory to mount on by hand. Skips where a directory is given; leaves no mount behind."""
+    if GIVEN:
+        pytest.skip("a given directory is not mounted by us")
+    path = Path(tempfile.mkdtemp(prefix="point-", dir=workshop))
+    warden.tell("mounted", path)
+    yield path
+    warden.tell("unmounted", path)
+    pid = daemon_pid(path)
+    while is_mounted(path):
+        release(str(path))
+    if pid is not None and is_running(pid):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
 def new_mount(workshop: Path, warden: Warden) -> Iterator[Callable[..., K42Mount]]:
     """Makes k42fs mounts for one test and discards what it leaves. Skips where a directory is given."""
     if GIVEN:
-        pytest.skip("a given directory has no life cycle")
+        pytest.skip("a given directory is not mounted by us")
     mounts: list[K42Mount] = []
 
     def make(options: str = "model=off") -> K42Mount:
@@ -168,4 +206,5 @@ def new_mount(workshop: Path, warden: Warden) -> Iterator[Callable[..., K42Mount
     yield make
     for mount in mounts:
         mount.discard()
+    for mount in mounts:
         mount.path.rmdir()

@@ -15,8 +15,8 @@ from pathlib import Path
 from . import warden as warden_module
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Other users must get in, and device nodes and set-user-ID bits must work, as on any disk of the machine.
-SHARED_OPTIONS = "allow_other,dev,suid"
+# Other users must get in; device nodes, set-user-ID bits and ACLs must work, as on any disk of the machine.
+COMMON_OPTIONS = "allow_other,dev,suid,acl"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class K42Mount:
 
     def __init__(self, path: Path, warden: Warden, options: str = "model=full") -> None:
         self.path = path
-        self.options = f"{options},{SHARED_OPTIONS}"
+        self.log = path.with_name(f"{path.name}.log")
+        self.options = f"{options},{COMMON_OPTIONS},log={self.log}"
         self._warden = warden
 
     def start(self) -> None:
@@ -151,6 +152,13 @@ class K42Mount:
             return False
         return is_mounted(self.path)
 
+    def check_log(self) -> None:
+        """AssertionError if the daemon met a bug of its own; the log is then emptied for the next test."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        if "Traceback" in text:
+            self.log.write_text("")
+            raise AssertionError(f"the daemon logged a bug:\n{text[-8000:]}")
+
     def stop(self) -> None:
         """Unmount as a user would; if that fails, by force, and then fail."""
         pid = daemon_pid(self.path)
@@ -158,6 +166,7 @@ class K42Mount:
             done = k42fs("umount", self.path)
             assert done.status == 0, f"umount exited with {done.status}:\n{done.errors}{done.output}"
             wait_until_gone(self.path, pid)
+            self.check_log()
         finally:
             self.discard()
 

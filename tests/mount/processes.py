@@ -81,9 +81,7 @@ class Child(Generic[T]):
         self.kill()
 
 
-def _child_main(
-    function: Callable[[], T], write: int, uid: int, gid: int, groups: Sequence[int]
-) -> NoReturn:
+def _child_main(function: Callable[[], T], write: int, uid: int, gid: int, groups: Sequence[int]) -> NoReturn:
     outcome: tuple[T] | BaseException
     try:
         # A child that spins must not outlive the run by much, even if nobody is left to kill it.

@@ -26,9 +26,7 @@ def _ask_as(who: str, path: Path) -> tuple[bool, bool, bool]:
     return as_user(ask, BOB, BOB)
 
 
-@pytest.mark.parametrize(
-    ("who", "shift"), [(OWNER, 6), (GROUP, 3), (OTHER, 0)], ids=[OWNER, GROUP, OTHER]
-)
+@pytest.mark.parametrize(("who", "shift"), [(OWNER, 6), (GROUP, 3), (OTHER, 0)], ids=[OWNER, GROUP, OTHER])
 def test_access_follows_the_class_of_the_caller(target: Path, who: str, shift: int) -> None:
     path = write(target / "file")
     os.chown(path, ALICE, ALICE)
