@@ -1,1 +1,59 @@
-"""k42fs."""
+"""The modelled multiprocessor: processors, caches, memory, virtual time, and the locks of K42 on it.
+
+Knows nothing of objects or files. Reading order, each file importing only from those before it:
+
+    layout.py         kinds of memory, fields of objects, scripts of references
+    config.py         MachineConfig, presets
+    history.py        when a resource was busy
+    memory.py         modelled addresses and who is there
+    trace.py          event rings
+    processor.py      one processor's clock and accounts
+    core.py           what is asked of a coherence model
+    directory.py      lines and caches: their state
+    pure_core.py      the coherence model itself
+    thread.py         `th`: how methods charge the machine, three variants
+    lock_base.py      ranks, places in virtual time, statistics of locks
+    rwlock.py, request_count.py, locks.py     K42's locks
+    scheduler.py      deterministic driver: lowest clock first
+    live.py           live driver: operations inline
+    statistics.py     what happened, as one dictionary
+    driver.py         Machine, which puts all this together
+"""
+
+from k42fs.machine.config import MachineConfig, preset, preset_names
+from k42fs.machine.driver import Machine
+from k42fs.machine.layout import Kind, Layout, Script
+from k42fs.machine.live import OperationSuspended, Suspended
+from k42fs.machine.lock_base import DeadlockError
+from k42fs.machine.locks import (
+    AlreadyShutDownError,
+    BLock,
+    FairBLock,
+    RequestCount,
+    RWLock,
+    SLock,
+)
+from k42fs.machine.memory import Memory
+from k42fs.machine.thread import DONE, Thread
+
+__all__ = [
+    "DONE",
+    "AlreadyShutDownError",
+    "BLock",
+    "DeadlockError",
+    "FairBLock",
+    "Kind",
+    "Layout",
+    "Machine",
+    "MachineConfig",
+    "Memory",
+    "OperationSuspended",
+    "RWLock",
+    "RequestCount",
+    "SLock",
+    "Script",
+    "Suspended",
+    "Thread",
+    "preset",
+    "preset_names",
+]

@@ -1,0 +1,95 @@
+"""CoherenceCore: what the machine asks of a model of caches and directories, and nothing more.
+
+The interface is narrow so that a compiled core can stand in for the pure one and be checked against it
+number by number. A core knows processors, addresses and time; it knows nothing of threads, locks or objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from k42fs.machine.layout import Refs
+
+NEVER: Final = 1 << 62
+"""A limit that no clock reaches."""
+
+MISS_KINDS: Final = ("cold", "capacity", "true_sharing", "false_sharing", "upgrade")
+"""Why a reference needed a transaction: never had the line; lost it to make room (or to a conflict); lost it
+to a writer of words it uses now, or of others only; has it, but not alone."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What one processor's caches did. `cycles` is all time spent on references, `queued` the part spent in
+    queues."""
+
+    loads: int = 0
+    stores: int = 0
+    rmws: int = 0
+    l1_hits: int = 0
+    l2_hits: int = 0
+    misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MISS_KINDS, 0))
+    invalidations: int = 0
+    write_backs: int = 0
+    cycles: int = 0
+    queued: int = 0
+
+    @property
+    def references(self) -> int:
+        return self.loads + self.stores + self.rmws
+
+
+class LineTransfers(NamedTuple):
+    """A line that moved between caches: how often, to which processors (bit mask), and for which bytes of
+    it."""
+
+    line: int
+    transfers: int
+    movers: int
+    offsets: tuple[tuple[int, int], ...]  # (byte offset, misses there), most missed first
+
+
+class TraceItem(NamedTuple):
+    """One reference of a recorded or generated trace."""
+
+    cpu: int
+    code: int
+    addr: int
+    nbytes: int
+
+
+class CoherenceCore(Protocol):
+    """Caches and directories of all processors. Times are cycles; *cpu* is a processor's number."""
+
+    late: int
+    """Requests older than the history of the resource they asked for, which were served as if it had been
+    free."""
+
+    def script(
+        self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
+    ) -> tuple[int, int]:
+        """Do references *start*.. of *refs* from time *now*; return (time after, -1).
+
+        A reference that others can notice (miss, upgrade, read-modify-write) and that would begin after
+        *limit* is not done: the answer is then (its time, its index).
+        """
+
+    def access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:
+        """Do one reference within one line, whatever others do; return the time after."""
+
+    def run(self, trace: Iterable[TraceItem], clocks: list[int]) -> None:
+        """Do a whole trace in its order, advancing each processor's entry in *clocks*."""
+
+    def counters(self, cpu: int) -> Counters:
+        """Return what processor *cpu* did since the start or the last reset."""
+
+    def transfers(self) -> Iterator[LineTransfers]:
+        """Yield the lines that moved between caches, in the order of their first move."""
+
+    def reset_counters(self) -> None:
+        """Zero all counts. Caches keep their contents."""
+
+    def check(self) -> None:
+        """Raise AssertionError unless the conservation invariants hold."""

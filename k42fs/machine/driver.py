@@ -1,0 +1,356 @@
+"""Machine: the modelled multiprocessor as the floors above see it.
+
+Live, the host brings operations: ``th = machine.enter(vp)``, run a coroutine inline (`drive`, or one
+``send`` and `suspend`), ``machine.leave(th)``. Deterministic, a workload brings threads: ``machine.spawn(vp,
+fn, ...)``, then ``machine.run()``.
+
+In live mode each processor has its own clock and nothing waits for its turn: `limit` is never reached. A
+processor that was idle is pulled to within `live_window_cycles` of the furthest; closed-loop callers thus
+overlap in virtual time though the host serves one after the other, because locks, lines and homes remember
+when they were busy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from k42fs.ids import VP, Addr
+from k42fs.machine.core import NEVER, CoherenceCore
+from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout, Reference, Refs, Script
+from k42fs.machine.live import LiveDriver, Suspended
+from k42fs.machine.memory import Memory, UnmodelledMemory
+from k42fs.machine.processor import Processor
+from k42fs.machine.pure_core import PureCore
+from k42fs.machine.scheduler import Scheduler
+from k42fs.machine.statistics import TOP, ContendedLocks, statistics
+from k42fs.machine.thread import (
+    BLOCKED,
+    DONE,
+    OUTSIDE,
+    SLEEPING,
+    SPINNING,
+    CallsThread,
+    FullThread,
+    OffThread,
+    Thread,
+)
+from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
+from k42fs.machine.trace import OUTSIDE as LEFT
+
+if TYPE_CHECKING:
+    from k42fs.machine.config import MachineConfig
+
+T = TypeVar("T")
+Model = Literal["full", "calls", "off"]
+
+THREADS: Final[dict[str, type[Thread]]] = {"full": FullThread, "calls": CallsThread, "off": OffThread}
+STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
+MAILBOX: Final = Layout("Dispatcher", Kind.GLOBAL_PADDED, messages=64, pad=64, interrupts=8)
+RANGES_KEPT: Final = 4096
+
+
+class Machine:
+    """Processors, caches, memory and virtual time. *model* is how much is charged, see `Thread.level`.
+
+    `limit`: the time beyond which a thread must let others go first. `wall_clock_ns`, `outside` and
+    `wall_sleep` are the host's part in live mode and may be replaced.
+    """
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        model: Model = "full",
+        live: bool = False,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        assert model in THREADS, f"model must be one of {', '.join(THREADS)}: {model!r}"
+        self.config = config
+        self.model = model
+        self.live = live
+        self.wall_clock_ns = wall_clock_ns
+        self.memory = UnmodelledMemory(config) if model == "off" else Memory(config)
+        self.core: CoherenceCore = PureCore(config, self.memory)
+        self.limit = NEVER
+        self.processors = [
+            Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), config.ring_events)
+            for vp in range(config.processors)
+        ]
+        self.contended = ContendedLocks()
+        self.script_calls: defaultdict[Script, int] = defaultdict(int)
+        self.refs: dict[Script, Refs] = {}  # cut for this machine's lines
+        self._ranges: dict[tuple[int, int, int], Refs] = {}
+        self._thread_class = THREADS[model]
+        self._threads = 0
+        self._furthest = 0
+        self._base_clocks: dict[VP, int] = {}
+        self._scheduler = Scheduler(self)
+        self._live = LiveDriver(self)
+
+    # --- live
+
+    def enter(self, vp: VP) -> Thread:
+        """Begin an operation on processor *vp*: return a thread, the one used last if several are free."""
+        proc = self.processors[vp]
+        proc.idle_until(self._furthest - self.config.live_window_cycles)
+        th = proc.free_threads.pop() if proc.free_threads else self.new_thread(vp)
+        proc.operations += 1
+        proc.ring.append((proc.clock, ENTER, th.number))
+        return th
+
+    def leave(self, th: Thread) -> None:
+        """End th's operation. A thread that is still parked goes on by itself and is not used again."""
+        proc = th.proc
+        self._furthest = max(self._furthest, proc.clock)
+        if th.suspended is None:
+            if th.held:
+                raise AssertionError(f"{th!r} leaves while it holds {th.held!r}")
+            th.creds = None
+            th.unblocked = False
+            proc.free_threads.append(th)
+        self._live.run_woken()
+
+    def drive(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Run an operation to its end and return its value.
+
+        Raises: OperationSuspended: it must wait; its `operation` tells when it has ended, and how.
+        """
+        return self._live.drive(coro)
+
+    def suspend(
+        self,
+        th: Thread,
+        coro: Coroutine[Any, Any, Any],
+        effect: object,
+        on_done: Callable[[], object] | None = None,
+    ) -> Suspended:
+        """Take over *coro*, th's operation, which yielded *effect* to the caller's ``send`` instead of
+        ending.
+
+        *on_done* is called, from within whichever operation lets it finish, when `result()` is there.
+        """
+        assert effect is th, f"{th!r} yielded {effect!r}, which is no effect of this machine"
+        return self._live.suspend(th, coro, on_done)
+
+    def host(
+        self,
+        outside: Callable[[Awaitable[Any], Callable[[Any, BaseException | None], None]], None],
+        wall_sleep: Callable[[float], Awaitable[Any]],
+    ) -> None:
+        """Set the host's hooks: run an awaitable and report its outcome, and sleep for some seconds."""
+        self._live.outside, self._live.wall_sleep = outside, wall_sleep
+
+    # --- deterministic
+
+    def spawn(
+        self,
+        vp: VP,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        *args: Any,  # noqa: ANN401
+        daemon: bool = False,
+        name: str = "",
+    ) -> Thread:
+        """Make a thread on *vp* for ``fn(th, *args)``. `run` does not wait for a *daemon*."""
+        assert not self.live, "a live machine takes operations, not threads"
+        return self._scheduler.spawn(vp, fn, args, daemon, name)
+
+    def run(self) -> None:
+        """Run all threads to their ends in order of virtual time. Raises DeadlockError, or what a thread
+        raised."""
+        self._scheduler.run()
+
+    def event_hash(self) -> str:
+        """Return a SHA-256 of the order and times in which everything ran so far."""
+        return self._scheduler.event_hash()
+
+    def close(self) -> None:
+        """End all threads that have not ended."""
+        self._scheduler.close()
+        self._live.close()
+
+    # --- what threads and locks ask for
+
+    def new_thread(self, vp: VP, name: str = "") -> Thread:
+        """Make a thread of this machine's model."""
+        self._threads += 1
+        return self._thread_class(self, vp, self._threads, name)
+
+    def stack_line(self, vp: VP) -> Addr:
+        return self.memory.alloc(vp, STACK)
+
+    def cut(self, script: Script) -> Refs:
+        """Return the script's references for this machine's lines, and remember them."""
+        refs = self.refs[script] = script.for_line(self.config.line_bytes)
+        return refs
+
+    def range_refs(self, code: int, addr: int, nbytes: int) -> Refs:
+        """Return references to every line in a range of bytes, relative to *addr*."""
+        line = self.config.line_bytes
+        first = addr & (line - 1)
+        refs = self._ranges.get((code, first, nbytes))
+        if refs is None:
+            if len(self._ranges) >= RANGES_KEPT:
+                self._ranges.clear()
+            cuts = [first, *range((first // line + 1) * line, first + nbytes, line), first + nbytes]
+            pairs = itertools.pairwise(cuts)
+            refs = tuple(Reference(code, False, at - first, stop - at) for at, stop in pairs)
+            self._ranges[code, first, nbytes] = refs
+        return refs
+
+    def charge_rmw(self, th: Thread, addr: int) -> None:
+        """Charge a read-modify-write that must not wait for its turn."""
+        if th.level > 1:
+            proc = th.proc
+            proc.clock = self.core.access(th.vp, RMW, addr, WORD_BYTES, proc.clock)
+
+    def hand_off_cycles(self, giver: int, taker: int, addr: int) -> int:
+        """Return how long the hand-off of the lock at *addr* takes, but for the taker's own access to its
+        line.
+
+        That is three transfers: the giver's compare-and-swap on the lock's line, its store to the taker's
+        node, and the taker's re-read of it. Used where the giver had gone on before the taker, later in
+        virtual time, was known.
+        """
+        config = self.config
+        a, b = config.node(giver), config.node(taker)
+        home = self.memory.home(addr // config.line_bytes)
+        hops = config.hops(a, home) + config.hops(home, b) + config.hops(b, a) + 4 * config.hops(a, b)
+        return 3 * config.dirty_cycles + config.hop_cycles * hops
+
+    def grant(self, by: Thread, heir: Thread) -> None:
+        """*heir*, which waits for a lock, has it now from *by*."""
+        proc = by.proc
+        heir.granted_at = proc.clock
+        heir.proc.ring.append((proc.clock, LOCK_GRANT, by.number))
+        if heir.state == SPINNING:
+            self._scheduler.granted(heir)
+        else:
+            self._wake(by, heir)
+
+    def unblock(self, by: Thread, other: Thread) -> None:
+        """Let *other* return from its present or else its next `block`."""
+        if other.state != BLOCKED or other.waiting_for is not None:
+            other.unblocked = True
+            return
+        by.proc.ring.append((by.proc.clock, UNBLOCK, other.number))
+        self._wake(by, other)
+
+    def take_mail(self, th: Thread) -> None:
+        """Charge the receipt of the message that woke *th*."""
+        th.has_mail = False
+        proc = th.proc
+        mailbox = self._mailbox(proc)
+        for code in (RMW, READ):
+            proc.clock = self.core.access(proc.vp, code, mailbox, WORD_BYTES, proc.clock)
+
+    def sleep(self, th: Thread, cycles: int) -> Awaitable[None]:
+        """Let *cycles* pass for *th*. Live without a host that can sleep, they pass at once."""
+        if not self.live:
+            return self._sleep(th, cycles)
+        if self._live.wall_sleep is None:
+            th.proc.idle_until(th.proc.clock + cycles)
+            return DONE
+        return self.leave_for(th, self._live.wall_sleep(cycles / (self.config.mhz * 1e6)))
+
+    async def leave_for(self, th: Thread, awaitable: Awaitable[T]) -> T:
+        """Await something of the host's event loop on behalf of *th*.
+
+        In a deterministic run it must be ready at once: the host's speed must not order events.
+        """
+        if not self.live:
+            return await awaitable
+        assert self._live.outside is not None, "nobody runs awaitables of the host: see Machine.host"
+        proc = th.proc
+        proc.ring.append((proc.clock, LEFT, th.number))
+        th.state = OUTSIDE
+
+        def done(value: Any, error: BaseException | None) -> None:  # noqa: ANN401
+            self._live.wake(th, proc.clock, value, error)
+            self._live.run_woken()
+
+        self._live.outside(awaitable, done)
+        result: T = await th.pause
+        return result
+
+    async def _sleep(self, th: Thread, cycles: int) -> None:
+        th.wake_at = th.proc.clock + cycles
+        th.state = SLEEPING
+        await th.pause
+
+    def _wake(self, by: Thread, other: Thread) -> None:
+        """Make *other* ready: a queue insert on the same processor, else a message and perhaps an
+        interrupt."""
+        proc, target = by.proc, other.proc
+        at = proc.clock
+        if by.level > 1:
+            by.work(self.config.unblock_cycles)
+            at = proc.clock if target is proc else self._send(by, target)
+            other.has_mail = target is not proc
+        if self.live:
+            self._live.wake(other, at)
+        else:
+            self._scheduler.make_ready(other, at)
+
+    def _send(self, by: Thread, target: Processor) -> int:
+        """Put a message into *target*'s mailbox; return when it is looked at. One interrupt serves all that
+        arrive meanwhile.
+
+        K42: lib/libc/sync/MPMsgMgr.C, SoftIntr.H: only the empty mailbox's sender raises the interrupt.
+        """
+        proc, config, mailbox = by.proc, self.config, self._mailbox(target)
+        access = self.core.access
+        proc.clock = access(by.vp, WRITE, by.stack, WORD_BYTES, proc.clock)  # the message itself
+        proc.clock = access(by.vp, RMW, mailbox, WORD_BYTES, proc.clock)
+        if proc.clock > target.interrupt_at:
+            interrupts = mailbox + MAILBOX.offset("interrupts")
+            proc.clock = access(by.vp, RMW, interrupts, WORD_BYTES, proc.clock)
+            hops = config.hops(proc.node, target.node)
+            target.interrupt_at = proc.clock + config.ipi_cycles + 2 * config.hop_cycles * hops
+        return target.interrupt_at
+
+    def _mailbox(self, proc: Processor) -> Addr:
+        if proc.mailbox is None:
+            proc.mailbox = self.memory.alloc(proc.vp, MAILBOX)
+        return proc.mailbox
+
+    # --- looking at it
+
+    @property
+    def now(self) -> int:
+        """The furthest clock."""
+        return max(proc.clock for proc in self.processors)
+
+    def statistics(self, top: int = TOP) -> dict[str, Any]:
+        """Return all counts since the start or the last reset, with the *top* locks and lines."""
+        return statistics(self, top)
+
+    def reset_statistics(self) -> None:
+        """Zero all counts. Clocks go on."""
+        for proc in self.processors:
+            self._base_clocks[proc.vp] = proc.clock
+            proc.work = proc.spin = proc.idle = proc.calls = proc.operations = 0
+        self.script_calls.clear()
+        self.contended.reset()
+        self.core.reset_counters()
+
+    def base_clock(self, proc: Processor) -> int:
+        """Return processor *proc*'s clock at the last reset."""
+        return self._base_clocks.get(proc.vp, 0)
+
+    def recent_events(self, count: int = 20) -> str:
+        """Return the last *count* events of each processor that has any, as text."""
+        return "\n".join(line for proc in self.processors for line in lines(proc.vp, proc.ring.last(count)))
+
+    def check(self) -> None:
+        """Raise AssertionError unless the core's invariants hold and every processor's accounts add up."""
+        self.core.check()
+        if self.model != "full":
+            return
+        for proc in self.processors:
+            spent = proc.clock - self.base_clock(proc)
+            memory = self.core.counters(proc.vp).cycles
+            parts = {"memory": memory, "work": proc.work, "spin": proc.spin, "idle": proc.idle}
+            assert spent == sum(parts.values()), f"processor {proc.vp}: {spent} cycles are not {parts}"

@@ -1,0 +1,89 @@
+"""Reservations: when a lock, line or home node was busy, for a bounded stretch of virtual time.
+
+In a deterministic run requests reach a resource in order of virtual time and one number, when it is next
+free, would do. In live mode an operation may be served later in wall time and yet come earlier in virtual
+time; with the recent reservations at hand it can take the gap that it would have found. What is older than
+the history is taken as busy.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+
+class Reservations:
+    """Disjoint busy intervals [start, end) in ascending order, at most *size* of them.
+
+    `floor`: times before it are forgotten and count as busy. `late`: requests that had to be clamped.
+    """
+
+    __slots__ = ("_ends", "_size", "_starts", "floor", "late")
+
+    def __init__(self, size: int) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._size = size
+        self.floor = 0
+        self.late = 0
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def free_at(self) -> int:
+        """End of the last reservation."""
+        return self._ends[-1] if self._ends else 0
+
+    def clamp(self, now: int) -> int:
+        """Return *now*, or the floor if that lies before it; the latter is counted as late."""
+        if now >= self.floor:
+            return now
+        self.late += 1
+        return self.floor
+
+    def fit(self, now: int, duration: int) -> int:
+        """Return the earliest time from *now* on at which the resource is free for *duration* cycles."""
+        ends = self._ends
+        if not ends or now >= ends[-1]:
+            return now
+        starts = self._starts
+        for i in range(bisect_right(ends, now), len(ends)):
+            if starts[i] - now >= duration:
+                return now
+            now = max(now, ends[i])
+        return now
+
+    def add(self, start: int, end: int) -> bool:
+        """Reserve [start, end). Return False if that was not free: the overlap is merged and counted as
+        late."""
+        starts, ends = self._starts, self._ends
+        if not ends or start > ends[-1]:
+            starts.append(start)
+            ends.append(end)
+        elif start == ends[-1]:
+            ends[-1] = end
+        else:
+            return self._insert(start, end)
+        if len(starts) > self._size:
+            self._forget()
+        return True
+
+    def _insert(self, start: int, end: int) -> bool:
+        starts, ends = self._starts, self._ends
+        first = bisect_left(ends, start)  # those before end before start: untouched
+        last = bisect_right(starts, end)  # those from here begin after end: untouched
+        fits = all(ends[i] <= start or starts[i] >= end for i in range(first, last))
+        if first < last:
+            start = min(start, starts[first])
+            end = max(end, ends[last - 1])
+        starts[first:last] = [start]
+        ends[first:last] = [end]
+        if not fits:
+            self.late += 1
+        if len(starts) > self._size:
+            self._forget()
+        return fits
+
+    def _forget(self) -> None:
+        self.floor = self._ends[0]
+        del self._starts[0], self._ends[0]

@@ -1,0 +1,147 @@
+"""The live driver: operations run inline, to their end, in the order the host brings them.
+
+An operation suspends only if it must wait for another suspended one (a real lock holder, a block) or leaves
+the machine for something of the host's event loop. It is then parked as a `Suspended`, and goes on when it
+is woken: at once if nobody else is running, else when the operation that runs has ended. Whoever is last to
+run lets all woken ones run, lowest clock first.
+
+There is no event loop here. The host gives two hooks: `outside(awaitable, done)` runs an awaitable elsewhere
+and calls ``done(value, error)`` later; `wall_sleep(seconds)` is an awaitable that takes so long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from k42fs.machine.thread import FINISHED, READY, RUNNING, Thread
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+
+T = TypeVar("T")
+
+
+class Suspended:
+    """An operation that is parked. `on_done` is called once, when it has ended; `result()` then has its
+    outcome."""
+
+    __slots__ = ("_error", "_value", "coro", "done", "on_done", "th")
+
+    def __init__(
+        self, th: Thread, coro: Coroutine[Any, Any, Any], on_done: Callable[[], object] | None
+    ) -> None:
+        self.th = th
+        self.coro = coro
+        self.on_done = on_done
+        self.done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def result(self) -> Any:  # noqa: ANN401  (whatever the operation returns)
+        """Return what the operation returned, or raise what it raised."""
+        assert self.done, f"{self.th!r} has not finished"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def finish(self, value: object, error: BaseException | None) -> None:
+        self._value, self._error, self.done = value, error, True
+        if self.on_done is not None:
+            self.on_done()
+
+
+class OperationSuspended(Exception):
+    """Raised by `drive` when the operation had to wait. `operation` is where its answer will be."""
+
+    def __init__(self, operation: Suspended) -> None:
+        super().__init__(f"{operation.th!r} must wait")
+        self.operation = operation
+
+
+class LiveDriver:
+    """Runs operations inline and resumes the suspended ones."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._woken: list[tuple[int, int, Thread, Any, BaseException | None]] = []
+        self._serial = 0
+        self._is_running = False
+        self.parked: set[Thread] = set()
+        self.outside: Callable[[Awaitable[Any], Callable[[Any, BaseException | None], None]], None] | None = (
+            None
+        )
+        self.wall_sleep: Callable[[float], Awaitable[Any]] | None = None
+
+    def drive(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Run *coro* to its end and return its value. Raises OperationSuspended if it must wait."""
+        was_running, self._is_running = self._is_running, True
+        try:
+            th = coro.send(None)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        finally:
+            self._is_running = was_running
+            if self._woken:
+                self.run_woken()
+        raise OperationSuspended(self.suspend(th, coro, None))
+
+    def suspend(
+        self, th: Thread, coro: Coroutine[Any, Any, Any], on_done: Callable[[], object] | None
+    ) -> Suspended:
+        """Take over *coro*, which has just yielded *th* instead of ending."""
+        th.coro = coro
+        th.suspended = operation = Suspended(th, coro, on_done)
+        self.parked.add(th)
+        if self._woken:
+            self.run_woken()
+        return operation
+
+    def wake(self, th: Thread, at: int, value: object = None, error: BaseException | None = None) -> None:
+        """Let *th* go on at virtual time *at*, with the *value* or *error* it waited for."""
+        th.state = READY
+        self._serial += 1
+        heappush(self._woken, (at, self._serial, th, value, error))
+
+    def run_woken(self) -> None:
+        """Let everyone who was woken run until nobody is left, unless somebody is running already."""
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self._woken:
+                at, _, th, value, error = heappop(self._woken)
+                th.proc.idle_until(at)
+                if th.has_mail:
+                    self._machine.take_mail(th)
+                self._resume(th, value, error)
+        finally:
+            self._is_running = False
+
+    def _resume(self, th: Thread, value: object, error: BaseException | None) -> None:
+        th.state = RUNNING
+        operation: Suspended = th.suspended
+        try:
+            if error is not None:
+                th.coro.throw(error)
+            else:
+                th.coro.send(value)
+        except StopIteration as stop:
+            self._end(th, operation, stop.value, None)
+        except Exception as exc:
+            self._end(th, operation, None, exc)
+
+    def _end(self, th: Thread, operation: Suspended, value: object, error: BaseException | None) -> None:
+        self.parked.discard(th)
+        th.suspended = th.coro = None
+        operation.finish(value, error)
+
+    def close(self) -> None:
+        """End the operations that are still parked."""
+        for th in sorted(self.parked, key=lambda th: th.number):
+            th.state = FINISHED
+            th.coro.close()
+        self.parked.clear()
+        self._woken.clear()

@@ -1,0 +1,192 @@
+"""What all locks share: rank checks, their place in virtual time, statistics.
+
+A lock is real and timed. Real: a holder and a FIFO of waiting threads; nobody enters while the holder has
+not released, whatever the clocks say. Timed: a list of recent holdings [start, end). An acquirer that finds
+the lock free may still come, by its clock, while an earlier holder had it: it then waits in virtual time
+only, for the first gap that is long enough for a holding of this lock's usual length.
+
+Ranks: a thread takes locks in ascending rank; two of one rank in ascending address. Rank 0 is outside the
+order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from k42fs.machine.history import Reservations
+from k42fs.machine.thread import BLOCKED, SPINNING, Thread
+from k42fs.machine.trace import LOCK_WAIT
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+
+NO_VP: Final = -1
+
+
+class DeadlockError(RuntimeError):
+    """Threads wait for each other. Our bug: the text names threads and locks."""
+
+
+class LockBase:
+    """A lock's identity, statistics and holdings. *owner* may have `label()`; else the memory knows who is
+    at *addr*.
+
+    `spans_calls`: it may be held while its holder calls another object (documented pair by pair where it is
+    made). `waited_cycles` and `max_wait` count waiting, hand-off included; `held_cycles` the time from grant
+    to release.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_history",
+        "_start",
+        "acquisitions",
+        "addr",
+        "contentions",
+        "free_at",
+        "held_cycles",
+        "last_vp",
+        "machine",
+        "max_wait",
+        "name",
+        "owner",
+        "rank",
+        "spans_calls",
+        "waited_cycles",
+    )
+
+    kind = "lock"
+    blocks = True
+    """A waiter blocks after a while, so that others of its processor can run. Else it spins for ever."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        addr: int,
+        rank: int = 0,
+        name: str = "lock",
+        owner: object = None,
+        spans_calls: bool = False,
+    ) -> None:
+        self.machine = machine
+        self.addr = addr
+        self.rank = rank
+        self.name = name
+        self.owner = owner
+        self.spans_calls = spans_calls
+        self.acquisitions = 0
+        self.contentions = 0
+        self.waited_cycles = 0
+        self.held_cycles = 0
+        self.max_wait = 0
+        self.last_vp = NO_VP
+        self.free_at = 0
+        self._start = 0
+        self._history: Reservations | None = None
+
+    def __del__(self) -> None:
+        if self.contentions:
+            self.machine.contended.fold(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.label()}.{self.name} at {self.addr:#x}>"
+
+    @property
+    def late(self) -> int:
+        """Acquisitions that came before what this lock remembers."""
+        return self._history.late if self._history else 0
+
+    def label(self) -> str:
+        """Name the object this lock belongs to."""
+        label = getattr(self.owner, "label", None)
+        return str(label()) if label else self.machine.memory.describe(self.addr)[0]
+
+    def holders(self) -> tuple[Thread, ...]:
+        """Return the threads that have it now."""
+        raise NotImplementedError
+
+    def reset_statistics(self) -> None:
+        self.acquisitions = self.contentions = self.waited_cycles = self.held_cycles = self.max_wait = 0
+
+    def _check_rank(self, th: Thread) -> None:
+        rank = self.rank
+        for other in th.held:
+            if other is self:
+                raise AssertionError(f"{th!r} acquires {self!r}, which it holds")
+            if (
+                rank
+                and other.rank
+                and (other.rank > rank or (other.rank == rank and other.addr >= self.addr))
+            ):
+                raise AssertionError(
+                    f"{th!r} acquires {self!r} of rank {rank} while it holds {other!r} of rank {other.rank}"
+                )
+
+    def _note_wait(self, cycles: int) -> None:
+        if not self.contentions:
+            self.machine.contended.add(self)
+        self.contentions += 1
+        self.waited_cycles += cycles
+        self.max_wait = max(self.max_wait, cycles)
+
+    def _enter(self, th: Thread) -> None:
+        """Find th's place in virtual time for a lock that is free in fact, and set its clock there."""
+        proc = th.proc
+        if self._history is None and self.last_vp not in (th.vp, NO_VP):
+            # A second processor: from now on clocks may come out of order. One's own clock never does.
+            self._history = Reservations(self.machine.config.history)
+            if self.free_at > self._start:
+                self._history.add(self._start, self.free_at)
+        if self._history is not None and proc.clock < self.free_at:
+            self._wait_in_past(th, self._history)
+        else:
+            self._start = proc.clock
+        self.last_vp = th.vp
+
+    def _wait_in_past(self, th: Thread, history: Reservations) -> None:
+        """Take the first gap from th's clock on. What lies before the history is skipped, but is no
+        waiting."""
+        proc = th.proc
+        proc.idle_until(history.clamp(proc.clock))
+        arrival = proc.clock
+        hand_off = self.machine.hand_off_cycles(self.last_vp, th.vp, self.addr)
+        usual = self.held_cycles // self.acquisitions if self.acquisitions else 0
+        start = history.fit(arrival, usual)
+        if start > arrival:
+            start = history.fit(arrival, usual + hand_off)
+            proc.spin_until(start + hand_off)
+            self._note_wait(start + hand_off - arrival)
+            proc.ring.append((arrival, LOCK_WAIT, self.addr))
+        self._start = start
+
+    def _leave(self, end: int) -> None:
+        """Book the holding that ends at *end*."""
+        if self._history is not None:
+            self._history.add(self._start, end)
+        self.free_at = max(self.free_at, end)
+
+    async def _park(self, th: Thread) -> None:
+        """Wait until a releaser grants the lock; `th.granted_at` is then when. The caller has queued *th*."""
+        machine = self.machine
+        arrival = th.proc.clock
+        th.proc.ring.append((arrival, LOCK_WAIT, self.addr))
+        th.waiting_for = self
+        th.granted_at = -1
+        self._check_cycle(th)
+        th.state = BLOCKED if machine.live else SPINNING
+        await th.pause
+        self._note_wait(max(0, th.granted_at - arrival))
+
+    def _check_cycle(self, th: Thread) -> None:
+        """Raise DeadlockError if some holder waits, perhaps through others, for a lock that *th* holds."""
+        seen: list[LockBase] = [self]
+        chain = [f"{th!r} waits for {self!r}"]
+        for lock in seen:
+            for holder in lock.holders():
+                wanted = holder.waiting_for
+                if wanted is None or wanted in seen:
+                    continue
+                seen.append(wanted)
+                chain.append(f"{holder!r} holds {lock!r} and waits for {wanted!r}")
+                if th in wanted.holders():
+                    raise DeadlockError("; ".join(chain))

@@ -1,0 +1,177 @@
+"""Modelled memory: K42's allocator as far as the placement of objects goes.
+
+Every modelled object has an address from here, so that which objects share a line, and on which node a line
+is homed, follow from the allocator. Nothing is stored at these addresses. An address is node (12 bits) |
+region (4) | offset (48).
+
+Three kinds of block (`layout.Kind`): LOCAL_STRICT comes from pools of one processor, GLOBAL from pools of
+one node where small blocks share lines, GLOBAL_PADDED likewise but rounded up to whole lines. Sizes are
+powers of two from 16 to 2048 and whole pages above; freed blocks are reused last in, first out, as they are
+the likeliest to be cached still.
+
+K42: lib/libc/alloc/*, doc/white-papers/alloc/alloc.tex.
+Differs: the traffic of the allocator's own lists is not charged (K42's fast path touches two private lines),
+and memory goes back to its pool but never from a pool to the page allocator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+from k42fs.ids import Addr
+from k42fs.machine.layout import Kind, Layout
+
+if TYPE_CHECKING:
+    from k42fs.machine.config import MachineConfig
+
+NODE_SHIFT: Final = 52
+REGION_SHIFT: Final = 48
+OFFSET_MASK: Final = (1 << REGION_SHIFT) - 1
+PAGE_BYTES: Final = 4096
+SMALLEST, LARGEST = 16, 2048
+LTT_REGION: Final = 4
+LTT_SHIFT: Final = 37
+"""Local translation tables: 2^37 bytes of addresses per processor, 16 bytes per ref."""
+
+REGION: Final = {Kind.LOCAL_STRICT: 1, Kind.GLOBAL: 2, Kind.GLOBAL_PADDED: 3}
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """An owner of memory that can name itself in statistics."""
+
+    def label(self) -> str: ...
+
+
+class Block:
+    """One allocated block, or one that waits for reuse (then `owner` is None and `live` false)."""
+
+    __slots__ = ("kind", "layout", "live", "nbytes", "owner", "pool", "vp")
+
+    def __init__(self, pool: list[Addr], nbytes: int) -> None:
+        self.pool = pool
+        self.nbytes = nbytes
+        self.layout: Layout | None = None
+        self.owner: object = None
+        self.kind = Kind.GLOBAL
+        self.vp = 0
+        self.live = False
+
+
+class Memory:
+    """The allocator of all modelled addresses of one machine."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        self._config = config
+        self._line_bytes = config.line_bytes
+        self._home_shift = NODE_SHIFT - (config.line_bytes.bit_length() - 1)
+        self._pools: dict[tuple[Kind, int, int], list[Addr]] = {}  # (kind, processor or node, bytes)
+        self._tops: dict[int, int] = {}  # node and region -> first offset never used
+        self._pages: dict[int, tuple[Addr, int]] = {}  # page number -> first block in it, bytes of its blocks
+        self._blocks: dict[Addr, Block] = {}
+        self.live_bytes = 0
+        self.live_blocks = 0
+
+    def alloc(self, vp: int, layout: Layout | int, kind: Kind | None = None, owner: object = None) -> Addr:
+        """Take a block for *layout* (or of that many bytes) near processor *vp*.
+
+        *owner* is named in statistics if it has `label()`; it is kept alive until the block is freed.
+        """
+        if isinstance(layout, Layout):
+            size, kind, form = layout.size, kind or layout.kind, layout
+        else:
+            size, kind, form = layout, kind or Kind.GLOBAL, None
+        if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:
+            size = self._line_bytes
+        size = _rounded(size)
+        place = vp if kind is Kind.LOCAL_STRICT else self._config.node(vp)
+        pool = self._pools.get((kind, place, size))
+        if pool is None:
+            pool = self._pools[kind, place, size] = []
+        if not pool:
+            self._carve(vp, kind, size, pool)
+        addr = pool.pop()
+        block = self._blocks[addr]
+        block.layout, block.owner, block.kind, block.vp, block.live = form, owner, kind, vp, True
+        self.live_bytes += size
+        self.live_blocks += 1
+        return addr
+
+    def free(self, vp: int, addr: Addr) -> None:
+        """Give back the block at *addr*. A LOCAL_STRICT block must be freed on the processor that allocated
+        it."""
+        block = self._blocks.get(addr)
+        if block is None or not block.live:
+            raise AssertionError(f"free of {addr:#x}, which is not an allocated block")
+        if block.kind is Kind.LOCAL_STRICT and block.vp != vp:
+            what = f"{self.describe(addr)[0]} at {addr:#x}"
+            raise AssertionError(f"{what}: local strict memory of processor {block.vp} freed on {vp}")
+        block.live = False
+        block.owner = None
+        block.pool.append(addr)
+        self.live_bytes -= block.nbytes
+        self.live_blocks -= 1
+
+    def ltt_base(self, vp: int) -> Addr:
+        """Return the address of processor *vp*'s local translation table."""
+        return Addr(self._config.node(vp) << NODE_SHIFT | LTT_REGION << REGION_SHIFT | vp << LTT_SHIFT)
+
+    def home(self, line: int) -> int:
+        """Return the node that holds the directory entry of *line* (an address divided by the line size)."""
+        return line >> self._home_shift
+
+    def describe(self, addr: int) -> tuple[str, str]:
+        """Return which object and field lie at *addr*: ("", "") if nothing was ever there."""
+        if addr >> REGION_SHIFT & 0xF == LTT_REGION:
+            offset = addr & OFFSET_MASK
+            return f"LTT of processor {offset >> LTT_SHIFT}", f"ref {(offset & (1 << LTT_SHIFT) - 1) >> 4}"
+        page = self._pages.get(addr // PAGE_BYTES)
+        if page is None:
+            return "", ""
+        first, nbytes = page
+        start = Addr(first + (addr - first) // nbytes * nbytes)
+        block = self._blocks[start]
+        if isinstance(block.owner, Labelled):
+            label = block.owner.label()
+        elif block.layout is not None:
+            label = block.layout.name
+        else:
+            label = f"{block.nbytes} bytes"
+        field = block.layout.field_at(addr - start) if block.layout else ""
+        return label, field or f"+{addr - start}"
+
+    def _carve(self, vp: int, kind: Kind, size: int, pool: list[Addr]) -> None:
+        """Put one fresh page, or one fresh block if that is larger, into *pool*: lowest address on top."""
+        where = self._config.node(vp) << 4 | REGION[kind]
+        span = max(size, PAGE_BYTES)
+        offset = self._tops.get(where, 0)
+        self._tops[where] = offset + span
+        first = Addr(where << REGION_SHIFT | offset)
+        for page in range(first // PAGE_BYTES, (first + span) // PAGE_BYTES):
+            self._pages[page] = first, size
+        for at in range(first + span - size, first - 1, -size):
+            self._blocks[Addr(at)] = Block(pool, size)
+            pool.append(Addr(at))
+
+
+class UnmodelledMemory(Memory):
+    """Addresses that are only distinct, for machines without a memory model. Nothing is checked or
+    described."""
+
+    def __init__(self, config: MachineConfig) -> None:
+        super().__init__(config)
+        self._top = PAGE_BYTES
+
+    def alloc(self, vp: int, layout: Layout | int, kind: Kind | None = None, owner: object = None) -> Addr:
+        addr = Addr(self._top)
+        self._top = addr + (layout if isinstance(layout, int) else layout.size)
+        return addr
+
+    def free(self, vp: int, addr: Addr) -> None:
+        return None
+
+
+def _rounded(size: int) -> int:
+    if size > LARGEST:
+        return -(-size // PAGE_BYTES) * PAGE_BYTES
+    return max(SMALLEST, 1 << (size - 1).bit_length())

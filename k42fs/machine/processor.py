@@ -1,0 +1,77 @@
+"""Processor: one virtual processor's clock, accounts, ready queue and processor-specific memory.
+
+Accounts: clock = start + memory + work + spin + idle. `memory` is kept by the coherence core, the others
+here.
+K42: KernelInfo.H (processor-specific page), Dispatcher.H (ready queue), DispatcherDefault (LIFO thread free
+list).
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from k42fs.ids import VP, Addr
+from k42fs.machine.trace import EventRing
+
+if TYPE_CHECKING:
+    from k42fs.machine.thread import Thread
+
+
+class Processor:
+    """One virtual processor. At most one of its threads runs; the others wait in `ready` or elsewhere."""
+
+    __slots__ = (
+        "calls",
+        "clock",
+        "current",
+        "free_threads",
+        "idle",
+        "interrupt_at",
+        "ltt",
+        "ltt_base",
+        "mailbox",
+        "node",
+        "operations",
+        "posted_at",
+        "ready",
+        "ring",
+        "serial",
+        "spin",
+        "vp",
+        "work",
+    )
+
+    def __init__(self, vp: VP, node: int, ltt_base: Addr, ring_events: int) -> None:
+        self.vp = vp
+        self.node = node
+        self.clock = 0
+        self.work = 0
+        self.spin = 0
+        self.idle = 0
+        self.calls = 0
+        self.operations = 0
+        self.ltt: MutableMapping[Any, Any] = {}  # the objects floor puts its local table here
+        self.ltt_base = ltt_base
+        self.ring = EventRing(ring_events)
+        self.free_threads: list[Thread] = []  # LIFO: the hottest stack first
+        # Of the deterministic driver:
+        self.current: Thread | None = None
+        self.ready: list[tuple[int, int, Thread]] = []  # heap of (ready at, serial, thread): FIFO by time
+        self.posted_at = -1  # when the driver's heap wakes it; -1: not at all
+        self.serial = 0  # which heap entry counts, older ones are void
+        # Of messages: where they arrive, and until when a pending interrupt will take further ones along.
+        self.mailbox: Addr | None = None
+        self.interrupt_at = -1
+
+    def idle_until(self, at: int) -> None:
+        """Let the clock stand at *at* if it is not there yet: nothing was done meanwhile."""
+        if at > self.clock:
+            self.idle += at - self.clock
+            self.clock = at
+
+    def spin_until(self, at: int) -> None:
+        """Let the clock stand at *at*: the processor polled meanwhile."""
+        if at > self.clock:
+            self.spin += at - self.clock
+            self.clock = at

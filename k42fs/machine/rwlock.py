@@ -1,0 +1,284 @@
+"""RWLock: many readers or one writer, in order of arrival.
+
+A reader waits if a writer has the lock or anybody waits for it, so writers do not starve. The last reader
+out hands over to the writer at the head of the line; a writer on its way out prefers a waiting writer, else
+lets all waiting readers in.
+
+Every entry and exit of a reader modifies the lock's one line. That is K42's design and is kept: it does not
+scale with readers, whatever the lock says about sharing.
+
+K42: lib/libc/sync/RWLock.H (TmpRWLock over an inner lock).
+Differs: the inner lock is not modelled as a lock of its own; the line's block plays its part. Two threads
+that wait to upgrade would wait for each other for ever: here the second is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from k42fs.machine.history import Reservations
+from k42fs.machine.layout import RMW, WORD_BYTES
+from k42fs.machine.lock_base import DeadlockError, LockBase
+from k42fs.machine.thread import DONE, Thread
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+
+
+class RWLock(LockBase):
+    """Readers-writer lock. `writer` is the thread that has it alone; `readers` those that share it."""
+
+    __slots__ = ("_queue", "_reads", "_since", "_upgrader", "readers", "writer")
+
+    kind = "RWLock"
+
+    def __init__(
+        self,
+        machine: Machine,
+        addr: int,
+        rank: int = 0,
+        name: str = "rwlock",
+        owner: object = None,
+        spans_calls: bool = False,
+    ) -> None:
+        super().__init__(machine, addr, rank, name, owner, spans_calls)
+        self.writer: Thread | None = None
+        self.readers: list[Thread] = []
+        self._since: list[int] = []  # when each of them came, by its own clock
+        self._queue: list[tuple[Thread, bool]] = []  # (thread, wants to write), first come first
+        self._upgrader: Thread | None = None
+        self._reads: Reservations | None = None  # `_history` has the writers' holdings
+
+    def holders(self) -> tuple[Thread, ...]:
+        return (self.writer,) if self.writer is not None else tuple(self.readers)
+
+    @property
+    def waiting(self) -> int:
+        """Number of threads in line."""
+        return len(self._queue) + (self._upgrader is not None)
+
+    def acquire_r(self, th: Thread) -> Awaitable[None]:
+        """Share the lock with other readers."""
+        if th.held:
+            self._check_rank(th)
+        if self.writer is not None or self._queue or self._upgrader or self._is_early(th):
+            return self._acquire_slowly(th, False)
+        self._take_r(th)
+        return DONE
+
+    def acquire_w(self, th: Thread) -> Awaitable[None]:
+        """Have the lock alone."""
+        if th.held:
+            self._check_rank(th)
+        if self.writer is not None or self.readers or self._is_early(th):
+            return self._acquire_slowly(th, True)
+        self._take_w(th)
+        return DONE
+
+    def try_acquire_r(self, th: Thread) -> bool:
+        """Share the lock if that needs no waiting; say whether it did."""
+        if th.held:
+            self._check_rank(th)
+        if self.writer is not None or self._queue or self._upgrader:
+            return False
+        self._take_r(th)
+        return True
+
+    def try_acquire_w(self, th: Thread) -> bool:
+        """Have the lock alone if that needs no waiting; say whether it did."""
+        if th.held:
+            self._check_rank(th)
+        if self.writer is not None or self.readers:
+            return False
+        self._take_w(th)
+        return True
+
+    def release_r(self, th: Thread) -> None:
+        """Stop reading."""
+        if th not in self.readers:
+            raise AssertionError(f"{th!r} releases {self!r}, which it does not read")
+        th.held.remove(self)
+        self._charge(th)
+        self._forget_reader(th)
+        self._pass_on(th)
+
+    def release_w(self, th: Thread) -> None:
+        """Stop writing."""
+        self._assert_writer(th)
+        th.held.remove(self)
+        self._end_writing(th)
+        self._pass_on(th, prefer_writer=True)
+
+    def downgrade(self, th: Thread) -> None:
+        """Go from writing to reading without letting another writer in between; waiting readers at the head
+        follow."""
+        self._assert_writer(th)
+        self._end_writing(th)
+        self._add_reader(th)
+        self._admit_readers(th)
+
+    def try_upgrade(self, th: Thread) -> bool:
+        """Go from reading to writing if *th* is the only reader; say whether it did."""
+        assert th in self.readers, f"{th!r} upgrades {self!r}, which it does not read"
+        if len(self.readers) > 1 or self._upgrader is not None:
+            return False
+        self._charge(th)
+        self._forget_reader(th)
+        self._start = th.proc.clock
+        self.writer = th
+        return True
+
+    async def upgrade(self, th: Thread) -> None:
+        """Go from reading to writing, before anybody in line, as soon as the other readers have left.
+
+        Raises: DeadlockError: another reader waits for the same thing; release and acquire_w instead.
+        """
+        if self._upgrader is not None:
+            raise DeadlockError(f"{th!r} and {self._upgrader!r} both upgrade {self!r}")
+        if self.try_upgrade(th):
+            return
+        self._upgrader = th
+        self._charge(th)
+        try:
+            await self._park(th)
+        except BaseException:
+            th.waiting_for = None
+            self._upgrader = None
+            raise
+        self._charge(th)
+
+    def _is_early(self, th: Thread) -> bool:
+        """Say whether others must have their turn before *th* may do something visible."""
+        return th.level > 0 and th.proc.clock > self.machine.limit
+
+    async def _acquire_slowly(self, th: Thread, wants_to_write: bool) -> None:
+        while self._is_early(th):
+            await th.pause
+        if self.writer is None and not (self.readers if wants_to_write else self._queue or self._upgrader):
+            (self._take_w if wants_to_write else self._take_r)(th)
+            return
+        self._charge(th)
+        self._queue.append((th, wants_to_write))
+        try:
+            await self._park(th)
+        except BaseException:
+            self._give_up(th, wants_to_write)
+            raise
+        self._charge(th)
+
+    def _charge(self, th: Thread) -> None:
+        """One take and give of the inner lock: the first modification of the line may move it, the second
+        cannot."""
+        if th.level > 1:
+            proc, config = th.proc, self.machine.config
+            proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+            th.work(config.l1_cycles + config.atomic_cycles)
+
+    def _take_r(self, th: Thread) -> None:
+        if th.level > 1:
+            proc = th.proc
+            if proc.clock < self.free_at and self._history is not None and th.vp != self.last_vp:
+                arrival = proc.clock
+                start = self._history.fit(arrival, 0)
+                if start > arrival:
+                    proc.spin_until(start + self.machine.hand_off_cycles(self.last_vp, th.vp, self.addr))
+                    self._note_wait(proc.clock - arrival)
+            self._charge(th)
+        self._add_reader(th)
+        th.held.append(self)
+
+    def _take_w(self, th: Thread) -> None:
+        if th.level > 1:
+            proc = th.proc
+            if self._history is None:
+                self._history = Reservations(self.machine.config.history)
+            arrival = proc.clock
+            clear = self._reads.fit(arrival, 0) if self._reads else arrival
+            proc.spin_until(clear)
+            self._enter(th)
+            if clear > arrival:
+                self._note_wait(proc.clock - arrival)
+            self._charge(th)
+        self.acquisitions += 1
+        self.writer = th
+        th.held.append(self)
+
+    def _add_reader(self, th: Thread) -> None:
+        self.acquisitions += 1
+        self.readers.append(th)
+        self._since.append(th.proc.clock)
+
+    def _forget_reader(self, th: Thread) -> None:
+        index = self.readers.index(th)
+        del self.readers[index]
+        start, end = self._since.pop(index), th.proc.clock
+        if end > start:
+            if self._reads is None:
+                self._reads = Reservations(self.machine.config.history)
+            self._reads.add(start, end)
+            self.held_cycles += end - start
+
+    def _assert_writer(self, th: Thread) -> None:
+        if self.writer is not th:
+            raise AssertionError(f"{th!r} gives up {self!r}, which {self.writer!r} writes")
+
+    def _end_writing(self, th: Thread) -> None:
+        self._charge(th)
+        if th.level > 1:
+            self.held_cycles += th.proc.clock - self._start
+            self._leave(th.proc.clock)
+        self.writer = None
+
+    def _pass_on(self, th: Thread, prefer_writer: bool = False) -> None:
+        """Let in whoever may come in now."""
+        if self._upgrader is not None:
+            if len(self.readers) == 1:
+                heir, self._upgrader = self._upgrader, None
+                self._forget_reader(heir)
+                self._grant_w(th, heir)
+            return
+        if self.readers or self.writer is not None:
+            return
+        index = 0
+        if prefer_writer:
+            index = next((i for i, (_, writes) in enumerate(self._queue) if writes), 0)
+        if self._queue and self._queue[index][1]:
+            heir, _ = self._queue.pop(index)
+            heir.held.append(self)
+            self._grant_w(th, heir)
+        else:
+            self._admit_readers(th, everywhere=prefer_writer)
+
+    def _admit_readers(self, th: Thread, everywhere: bool = False) -> None:
+        """Let waiting readers in: those at the head of the line, or all of them."""
+        stop = len(self._queue)
+        if not everywhere:
+            stop = next((i for i, (_, writes) in enumerate(self._queue) if writes), stop)
+        admitted = [heir for heir, writes in self._queue[:stop] if not writes]
+        self._queue[:stop] = [(heir, writes) for heir, writes in self._queue[:stop] if writes]
+        for heir in admitted:
+            heir.held.append(self)
+            heir.waiting_for = None
+            self.acquisitions += 1
+            self.readers.append(heir)
+            self._since.append(th.proc.clock)
+            self.machine.grant(th, heir)
+
+    def _grant_w(self, th: Thread, heir: Thread) -> None:
+        self.writer = heir
+        heir.waiting_for = None
+        self.acquisitions += 1
+        self.last_vp = heir.vp
+        self._start = th.proc.clock
+        self.machine.grant(th, heir)
+
+    def _give_up(self, th: Thread, wants_to_write: bool) -> None:
+        """*th* dies while it waits here: leave no trace of it."""
+        th.waiting_for = None
+        if self.writer is th:
+            self.release_w(th)
+        elif th in self.readers:
+            self.release_r(th)
+        else:
+            self._queue.remove((th, wants_to_write))
