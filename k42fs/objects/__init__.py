@@ -8,8 +8,8 @@
 | generations.py    | active threads, two-generation counters, markers                                    |
 | destruction.py    | deferred destruction: delete sets, the token, the return of refs                    |
 | debug_checks.py   | one-call reps: catches clients that cache a rep                                     |
-| cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
+| cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |
 
 A file imports only files above it. Lock order: a multi-rep root's lock before the locks of its reps.

@@ -1,30 +1,34 @@
 """COSMgr, the object manager: the one face of this floor to the floors above.
 
-It owns the translation tables and one `CleanupRep` per processor, and is itself a clustered object with exactly one rep per
-processor, under ref 1. A call through a ref is `await th.deref(ref).method(th, ...)`: the machine charges the load of the
-local entry and looks it up in `th.proc.ltt`; only an empty entry leads here, to `_restart_call`.
+It owns the translation tables and one `CleanupRep` per processor, and is itself a clustered object with
+exactly one rep per processor, under ref 1. A call through a ref is `await th.deref(ref).method(th, ...)`:
+the machine charges the load of the local entry and looks it up in `th.proc.ltt`; only an empty entry leads
+here, to `_restart_call`.
 
-A processor joins the ring of the token when a first thread is activated or a first ref allocated on it; processors that
-nobody uses cost no rounds. Whoever drives the machine calls `check_cleanup` for each processor in `ring` now and
-then (K42: every 2 s, 100 ms in servers), and for processor vp as soon as `wants_cleanup(vp)`.
+A processor joins the ring of the token when a first thread is activated or a first ref allocated on it;
+processors that nobody uses cost no rounds. Whoever drives the machine calls `check_cleanup` for each
+processor in `ring` now and then (K42: every 2 s, 100 ms in servers), and for processor vp as soon as
+`wants_cleanup(vp)`.
 
 K42: lib/libc/cobj/COSMgrObject.C, sys/COSMgr.H.
-Differs: K42's COSMgr is reached through its ref even by the object system itself; here roots hold it directly.
+Differs: K42's COSMgr is reached through its ref even by the object system itself; here roots hold it
+directly.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.objects import state_word
 from k42fs.objects.debug_checks import CheckedTable, check_active
-from k42fs.objects.destruction import COS_REP, STAGE1, CleanupRep, Token
+from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
+from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import CLEANED, DESTROYING, ONE_MISS, WRITING, Answer
 from k42fs.objects.translation import (
     ENTRY_BYTES,
@@ -41,8 +45,11 @@ if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
     from k42fs.machine.thread import Thread
 
+MANAGER: Final = Layout("COSMgrRoot", Kind.GLOBAL_PADDED, vtable=8, ref=8, reps=8, trans_set=8, gen_count=8)
+MANAGER_MISS: Final = MANAGER.script("handle_miss", "r:vtable r:reps w2:0", work=30)
+
 GTE: Final = Layout("GlobalTransEntry", Kind.GLOBAL, handler=8, state=8)
-MISS_ENTER: Final = GTE.script("mhReadEntry", "x:state r:handler", work=90)  # saving and restoring arguments included
+MISS_ENTER: Final = GTE.script("mhReadEntry", "x:state r:handler", work=90)
 MISS_EXIT: Final = GTE.script("mhReadExit", "x:state", work=60)
 DESTROY_ENTER: Final = GTE.script("mhDestroyEntry", "x:state r:handler", work=30)
 
@@ -79,6 +86,24 @@ class ObjectStatistics(TypedDict):
     generations: dict[int, int]
 
 
+class COSMgrRoot(CObjRoot):
+    """The manager as a clustered object, under ref 1: a processor gets its rep when it joins."""
+
+    def __init__(self, cos: COSMgr) -> None:
+        # Not by way of `publish`: the manager is nobody's object, and no processor joins because of it.
+        self.cos = cos
+        self.trans_set = 0
+        self.addr = cos.memory.alloc(VP(0), MANAGER, MANAGER.kind, owner=self)
+        self.ref = cos.table.install(WellKnown.COS_MGR, self)
+
+    async def handle_miss(self, th: Thread) -> CleanupRep:
+        await th.touch(MANAGER_MISS, self.addr, th.proc.ltt_base + ENTRY_BYTES * self.ref)
+        self.cos.generations(th.vp)  # joins
+        self.trans_set |= 1 << th.vp
+        rep = th.proc.ltt[self.ref] = self.cos.reps[th.vp]
+        return rep
+
+
 class _Joined(dict[VP, Generations]):
     """The generations of the processors in the ring; asking for another one lets it join."""
 
@@ -102,13 +127,13 @@ class COSMgr:
         debug: make every lookup check that clients keep no reps (`debug_checks.py`).
     """
 
-    addr: Addr
-    ref: Ref
-    type_name = "COSMgr"
-    cleanup_set = 0  # the manager itself is never destroyed
-
     def __init__(
-        self, machine: Machine, *, batch: int = 2048, pages_per_part: int = PAGES_PER_PART, debug: bool = False
+        self,
+        machine: Machine,
+        *,
+        batch: int = 2048,
+        pages_per_part: int = PAGES_PER_PART,
+        debug: bool = False,
     ) -> None:
         self.machine = machine
         self.memory = machine.memory
@@ -121,14 +146,13 @@ class COSMgr:
         self.reps: dict[VP, CleanupRep] = {}
         self._joined = _Joined(self)
         self._generations = [Generations(VP(vp)) for vp in range(len(processors))]
-        self._stopping = False
         self._created = self._destroyed = self._freed = self._double_destroys = 0
         self._misses = self._deleted_answers = self._token_stalls = 0
         for proc, generations in zip(processors, self._generations, strict=True):
-            proc.ltt = CheckedTable(self._restart_call, generations) if debug else LocalTable(self._restart_call)
-        self.trans_set = 0
-        self.addr = Addr(0)
-        self.ref = self.table.install(WellKnown.COS_MGR, self)
+            proc.ltt = (
+                CheckedTable(self._restart_call, generations) if debug else LocalTable(self._restart_call)
+            )
+        self.root = COSMgrRoot(self)
 
     # Threads
 
@@ -170,7 +194,9 @@ class COSMgr:
         self._created += 1
         return ref
 
-    async def _restart_call(self, ref: Ref, method: str, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    async def _restart_call(
+        self, ref: Ref, method: str, th: Thread, *args: object, **kwargs: object
+    ) -> object:
         """Take the miss of *th*'s processor on *ref*, then run the call on the rep found.
 
         Raises: DeletedObjectError: the ref is free or its object destroyed; nothing has happened.
@@ -201,15 +227,8 @@ class COSMgr:
         self._deleted_answers += 1
         return DeletedObjectError(f"the object behind ref {ref} is deleted")
 
-    async def handle_miss(self, th: Thread) -> CleanupRep:
-        """Serve calls on the manager itself (ref 1): one rep per processor, made without locks when it joined."""
-        self.generations(th.vp)
-        self.trans_set |= 1 << th.vp
-        rep = th.proc.ltt[self.ref] = self.reps[th.vp]
-        return rep
-
     def drop_ltt_page(self, vp: VP, page: int) -> int:
-        """Forget one page of processor *vp*'s local table, as memory pressure may. Returns how many entries it held."""
+        """Forget one page of processor *vp*'s local table; say how many entries it held."""
         ltt = self.machine.processors[vp].ltt
         assert isinstance(ltt, LocalTable)
         return ltt.drop_page(page)
@@ -219,11 +238,12 @@ class COSMgr:
     async def destroy(self, th: Thread, ref: Ref) -> bool:
         """Begin to destroy the object behind *ref*; its parts go when nobody can be using them.
 
-        The caller has removed the permanent refs to it. Calls already inside finish, calls through a filled entry still
-        arrive (the object answers them as it likes), new misses get "deleted". Returns False, and does nothing, if
-        somebody else has destroyed it already, which counts as success.
+        The caller has removed the permanent refs to it. Calls already inside finish, calls through a filled
+        entry still arrive (the object answers them as it likes), new misses get "deleted". Returns False,
+        and does nothing, if somebody else has destroyed it already, which counts as success.
         Blocks: while a miss on *ref* is in progress.
         """
+        assert ref != self.root.ref, "the object manager cannot be destroyed"
         page = self.table.pages.get(ref >> PAGE_SHIFT)
         slot = ref & SLOT_MASK
         if page is not None:
@@ -258,7 +278,7 @@ class COSMgr:
         self._freed += 1
 
     async def check_cleanup(self, th: Thread) -> None:
-        """Run one bounded clean-up round of *th*'s processor. *th* is not active. Cheap when there is nothing to do."""
+        """Run one bounded clean-up round of the processor of *th*, which is not active."""
         assert th.generation == INACTIVE, f"the clean-up daemon of processor {th.vp} must not be active"
         self.generations(th.vp)
         rep = self.reps[th.vp]
@@ -270,33 +290,30 @@ class COSMgr:
         finally:
             rep.busy = False
         token = self.token
-        token.checks_since_pass += 1
-        if token.checks_since_pass > token.checks_since_pass_max:
-            token.checks_since_pass_max = token.checks_since_pass
-        if token.checks_since_pass == STALL_FACTOR * len(self.ring):
+        token.turns_since_pass += 1
+        if token.turns_since_pass > token.turns_since_pass_max:
+            token.turns_since_pass_max = token.turns_since_pass
+        if token.turns_since_pass == STALL_FACTOR * len(self.ring):
             self._token_stalls += 1
 
     def wants_cleanup(self, vp: VP) -> bool:
-        """Say whether processor *vp*'s daemon should run before its time: much destroyed, or a batch cut short."""
+        """Say whether processor *vp*'s daemon should run at once: much destroyed, or a batch cut short."""
         rep = self.reps.get(vp)
         return rep is not None and (rep.destroys > DESTROYS_BEFORE_WAKE or rep.cut_short)
 
     async def daemon(self, th: Thread, period: int) -> None:
         """Clean up on *th*'s processor every *period* cycles, or ten times as often while much is dying.
 
-        For deterministic runs: spawn one on each processor that the run uses. Ends after `stop_daemons`.
+        For deterministic runs: spawn one, as a daemon, on each processor that the run uses.
         """
-        while not self._stopping:
+        while True:
             await th.sleep(period // 10 if self.wants_cleanup(th.vp) else period)
             await self.check_cleanup(th)
-
-    def stop_daemons(self) -> None:
-        self._stopping = True
 
     # The ring
 
     def join(self, vp: VP) -> None:
-        """Add processor *vp* to the ring of the token, if it is not in it. A round under way then does not count."""
+        """Let processor *vp* into the ring of the token. A round under way then does not count."""
         if vp in self.reps:
             return
         assert 0 <= vp < len(self._generations), f"no processor {vp}"
@@ -316,7 +333,7 @@ class COSMgr:
     # What there is to know
 
     def objects(self) -> list[MissHandler]:
-        """Return the roots of all live objects in order of refs, this manager first."""
+        """Return the roots of all live objects in order of refs, the manager's own first."""
         return list(self.table.live_objects())
 
     @property
@@ -327,7 +344,7 @@ class COSMgr:
     def stalled_by(self) -> str | None:
         """Say what holds up the token, if it has not moved for eight turns of every daemon."""
         token = self.token
-        if token.vp is None or token.checks_since_pass < STALL_FACTOR * len(self.ring):
+        if token.vp is None or token.turns_since_pass < STALL_FACTOR * len(self.ring):
             return None
         active = self._generations[token.vp].active
         if active:
@@ -349,14 +366,14 @@ class COSMgr:
             "token_passes": token.passes,
             "token_waits": token.waits,
             "token_stalls": self._token_stalls,
-            "token_turns_since_pass_max": token.checks_since_pass_max,
+            "token_turns_since_pass_max": token.turns_since_pass_max,
             "live": self._created - self._freed,
             "refs_in_use": self.table.live - 1,
             "pending": self.pending,
             "pages": len(self.table.pages),
             "ring": len(self.ring),
             "token_vp": token.vp,
-            "token_turns_since_pass": token.checks_since_pass,
+            "token_turns_since_pass": token.turns_since_pass,
             "token_stalled_by": self.stalled_by(),
             "types": dict(Counter(root.type_name for root in roots)),
             "active_threads": {vp: self._generations[vp].active for vp in self.ring},

@@ -7,7 +7,8 @@ Clients hold a ref and cannot tell which one they have:
     total = await th.deref(ref).value(th)
     await cos.destroy(th, ref)
 
-Shared: an add moves the one line, a read costs one load. Replicated: adds stay local, a read visits every rep.
+Shared: an add moves the one line, a read costs one load. Replicated: adds stay local, a read visits every
+rep.
 
 Locks: `value` of the replicated counter holds the root's lock, so that no rep appears while it sums.
 K42: lib/libc/cobj/missHandlingtest.C, usr/intctr.*.

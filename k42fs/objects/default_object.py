@@ -1,9 +1,9 @@
 """The default object: what every empty local translation entry points at.
 
-K42 wrote the default object's virtual table into each empty entry, so that a call through it landed in an assembly
-trampoline with the entry's own address as `this`. Here an empty entry answers with a `DefaultObject` that remembers the
-ref; whatever method a client names on it is an async function that runs the miss path and then restarts the very
-call on the representative found. The client never knows.
+K42 wrote the default object's virtual table into each empty entry, so that a call through it landed in an
+assembly trampoline with the entry's own address as `this`. Here an empty entry answers with a
+`DefaultObject` that remembers the ref; whatever method a client names on it is an async function that runs
+the miss path and then restarts the very call on the representative found. The client never knows.
 
 K42: lib/libc/cobj/COSDefaultObject.C, arch/*/defaultFuncs.S.
 """
@@ -11,20 +11,27 @@ K42: lib/libc/cobj/COSDefaultObject.C, arch/*/defaultFuncs.S.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias
 
 from k42fs.ids import Ref
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
 
+AnyRep: TypeAlias = Any
+"""A representative: whatever class the object says it is."""
+
 RestartCall = Callable[Concatenate[Ref, str, "Thread", ...], Coroutine[Any, Any, Any]]
-"""(ref, method name, th, *args, **kwargs): take the miss on the ref, then call the method on the rep it gives."""
+"""(ref, method name, th, *args, **kwargs): take the miss on the ref, then call the method on its rep."""
 
 
 class DefaultObject:
-    """Stands in for the object behind *ref* for one call. Only methods can be named: objects share no data."""
+    """Stands in for the object behind *ref* for one call. Only methods can be named.
+
+    Like K42's, it has a table of trampolines, one per method: the first use of a name adds its entry to this
+    class, as a `__getattr__` costs several times a plain method.
+    """
 
     __slots__ = ("_ref", "_restart")
 
@@ -33,6 +40,13 @@ class DefaultObject:
         self._ref = ref
 
     def __getattr__(self, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        if method.startswith("_"):  # copy, pickle and inspect probe for these; no external method has such a name
+        if method.startswith("_"):  # copy and inspect probe for these
             raise AttributeError(f"{method} is no external method of the object behind ref {self._ref}")
-        return partial(self._restart, self._ref, method)
+
+        def trampoline(
+            self: DefaultObject, th: Thread, *args: object, **kwargs: object
+        ) -> Coroutine[Any, Any, Any]:
+            return self._restart(self._ref, method, th, *args, **kwargs)
+
+        setattr(DefaultObject, method, trampoline)
+        return MethodType(trampoline, self)

@@ -1,39 +1,43 @@
 """Deferred destruction: when the parts of a destroyed object may go, and who takes its ref back.
 
-Nobody counts references to an object or locks its existence. The object's own protocol removes the *permanent* refs
-(stored in tables, handles and other objects); the *temporary* ones, in running threads, are waited out: what a thread might
-still use is freed only after every thread that was active when the object was destroyed has left.
+Nobody counts references to an object or locks its existence. The object's own protocol removes the
+*permanent* refs (stored in tables, handles and other objects); the *temporary* ones, in running threads,
+are waited out: what a thread might still use is freed only after every thread that was active when the
+object was destroyed has left.
 
 One `CleanupRep` per processor; `round` is one turn of its clean-up daemon, which is never active itself:
 
-1. Advance the generations. Stamp what was destroyed here and only ever used here (`stage1_local`) with a marker.
+1. Advance the generations. Stamp what was destroyed here and only ever used here (`stage1_local`) with a
+   marker.
 2. Objects whose marker has elapsed: flush the local entry, free rep and root, queue the ref for the token.
 3. Retry the reps made here whose object was not yet flushed everywhere (`vp_cleanup`).
 4. With the *token*, of which there is one, handed round the ring of processors:
-   a. at first sight: reissue the refs in `reclaim`, move the queued refs on, and stamp the objects used elsewhere
-      (`stage1_remote`) with a marker, even if there are none: to pass the token is to promise that every thread active
-      here when it came has left;
+   a. at first sight: reissue the refs in `reclaim`, move the queued refs on, and stamp the objects used
+      elsewhere (`stage1_remote`) with a marker, even if there are none: to pass the token is to promise
+      that every thread active here when it came has left;
    b. once that marker has elapsed: visit each of those objects, and each one the predecessor hands on, as a
-      `TransferRecord`. A visit flushes the local entry; the last processor of the object's set starts its clean-up, the
-      others remember to clean the reps they made;
+      `TransferRecord`. A visit flushes the local entry; the last processor of the object's set starts its
+      clean-up, the others remember to clean the reps they made;
    c. hand the token on.
 
 ```text
-ref:   destroyed -> waiting (object freed) -> [token] reclaim -> [token, one full round later] free for reissue
+ref:  destroyed -> waiting (object freed) -> [token] reclaim -> [token, a full round later] free for reissue
 ```
 
-So a ref is reissued at least one full round after its object was freed, and a thread anywhere that still holds
-the number gets "deleted", never a stranger. An object used on one processor only waits for no token, its ref does.
+So a ref is reissued at least one full round after its object was freed, and a thread anywhere that still
+holds the number gets "deleted", never a stranger. An object used on one processor only waits for no token,
+its ref does.
 
-Shape: lists of roots, each root in one list of one processor at a time. Work per round is bounded by `COSMgr.batch`
-roots; the rest stays for the next round. The token is never handed on with work left over.
-Locks: K42 holds stage1Lock and the rep lock; each list here changes in one step between two awaits, so both are charged as
-one atomic access and never waited for. A second daemon turn on a processor finds `busy` set and leaves.
+Shape: lists of roots, each root in one list of one processor at a time. Work per round is bounded by
+`COSMgr.batch` roots; the rest stays for the next round. The token is never handed on with work left over.
+Locks: K42 holds stage1Lock and the rep lock; each list here changes in one step between two awaits, so both
+are charged as one atomic access and never waited for. A second daemon turn on a processor finds `busy` set
+and leaves.
 
 K42: lib/libc/cobj/COSMgrObject.C (destroyCO, checkCleanup, checkCleanupObj, processToken).
-Differs: K42 puts the ref of an object used on several processors on the reclaim list as soon as the token sees it, so that
-the ref may come back less than a round after the free; here it joins `waiting` like all others. K42 frees without
-bound in one turn.
+Differs: K42 puts the ref of an object used on several processors on the reclaim list as soon as the token
+sees it, so that the ref may come back less than a round after the free; here it joins `waiting` like all
+others. K42 frees without bound in one turn.
 """
 
 from __future__ import annotations
@@ -73,12 +77,16 @@ COS_REP: Final = Layout(
     transfer=24,
     pad3=96,
 )
-ROUND: Final = COS_REP.script("checkCleanup", "x:rep_lock w:gen_count r:stage1 r:delete_sets r:token", work=120)
+ROUND: Final = COS_REP.script(
+    "checkCleanup", "x:rep_lock w:gen_count r:stage1 r:delete_sets r:token", work=120
+)
 STAGE1: Final = COS_REP.script("destroyCO", "x:stage1_lock w:stage1 w:destroys", work=80)
 FLUSH: Final = COS_REP.script("cleanup", "w:delete_sets w:waiting w2:0", work=60)
 VISIT: Final = COS_REP.script("checkCleanupObj", "w:transfer w2:0", work=60)
 RECLAIM: Final = COS_REP.script("reclaimRef", "w:reclaim w:free_refs w2:0", work=50)
-TOKEN_SEEN: Final = COS_REP.script("tokenSeen", "r:token w:waiting w:reclaim w:transfer w:stage1 w:remote_set", work=80)
+TOKEN_SEEN: Final = COS_REP.script(
+    "tokenSeen", "r:token w:waiting w:reclaim w:transfer w:stage1 w:remote_set", work=80
+)
 TOKEN_READ: Final = COS_REP.script("tokenRead", "w:transfer r2:0", work=40)
 TOKEN_PASS: Final = COS_REP.script("tokenPass", "w:token w2:0", work=40)
 
@@ -86,8 +94,8 @@ TOKEN_PASS: Final = COS_REP.script("tokenPass", "w:token w2:0", work=40)
 class TransferRecord:
     """A destroyed object, or only its ref, on its way round the ring.
 
-    `trans_set` holds the processors that have yet to flush their entry; `root` is None when only the ref travels;
-    `claimed` says that the ref's owner has it.
+    `trans_set` holds the processors that have yet to flush their entry; `root` is None when only the ref
+    travels; `claimed` says that the ref's owner has it.
     """
 
     __slots__ = ("claimed", "cleanup_set", "ref", "root", "trans_set")
@@ -107,7 +115,16 @@ class TransferRecord:
 class Token:
     """The one token, and what is known of its journey. `carrier` is the rep that handed it on last."""
 
-    __slots__ = ("carrier", "checks_since_pass", "checks_since_pass_max", "generation", "passes", "rounds", "vp", "waits")
+    __slots__ = (
+        "carrier",
+        "generation",
+        "passes",
+        "rounds",
+        "turns_since_pass",
+        "turns_since_pass_max",
+        "vp",
+        "waits",
+    )
 
     def __init__(self, vp_limit: int) -> None:
         self.vp: VP | None = None  # nobody has joined yet
@@ -116,14 +133,14 @@ class Token:
         self.rounds = 0
         self.passes = 0
         self.waits = 0  # daemon turns in which active threads kept the holder from passing it
-        self.checks_since_pass = 0  # daemon turns anywhere
-        self.checks_since_pass_max = 0
+        self.turns_since_pass = 0  # daemon turns anywhere
+        self.turns_since_pass_max = 0
 
     def hand_on(self, carrier: CleanupRep, successor: VP) -> None:
         self.carrier = carrier
         self.vp = successor
         self.passes += 1
-        self.checks_since_pass = 0
+        self.turns_since_pass = 0
 
 
 class CleanupRep:
@@ -147,7 +164,7 @@ class CleanupRep:
         self.transfer: list[TransferRecord] = []  # read by the next processor of the ring
         self.incoming: deque[TransferRecord] = deque()  # taken up with the token, not yet visited
         self.due: list[Ref] = []  # reclaimed a round ago: free as soon as the batch allows
-        self.token_marker: VPMarker | None = None  # set between the first sight of the token and its hand-over
+        self.token_marker: VPMarker | None = None  # set while it holds the token
 
     def label(self) -> str:
         return f"COSMgr rep {self.vp}"
@@ -155,9 +172,10 @@ class CleanupRep:
     @property
     def pending(self) -> int:
         """Objects and refs this processor still has to see to."""
-        objects = (self.stage1_local, self.stage1_remote, self.vp_cleanup, *(roots for _, roots in self.delete_sets))
-        refs = (self.waiting, self.reclaim, self.due, self.transfer, self.incoming)
-        return sum(map(len, objects)) + sum(map(len, refs))
+        objects = [self.stage1_local, self.stage1_remote, self.vp_cleanup]
+        objects += [roots for _, roots in self.delete_sets]
+        refs = len(self.waiting) + len(self.reclaim) + len(self.due)
+        return sum(map(len, objects)) + refs + len(self.transfer) + len(self.incoming)
 
     def stage(self, root: MissHandler) -> None:
         """Take in an object whose entry says "destroying". Its trans_set can no longer grow."""
@@ -166,7 +184,7 @@ class CleanupRep:
         self.destroys += 1
 
     async def round(self, th: Thread) -> None:
-        """One turn of the clean-up daemon, on this processor. Frees at most `cos.batch` objects and as many refs."""
+        """One turn of the clean-up daemon. Frees at most `cos.batch` objects and as many refs."""
         await th.touch(ROUND, self.addr)
         self.destroys = 0
         self.cut_short = False
@@ -241,7 +259,7 @@ class CleanupRep:
         token.hand_on(self, successor.vp)
 
     async def _see_token(self, th: Thread) -> None:
-        """Step 4a, plus taking over what the predecessor carries: its array stays as it is until the token is back."""
+        """Step 4a, plus taking over what the predecessor carries."""
         token = self.cos.token
         await th.touch(TOKEN_SEEN, self.addr)
         carrier = token.carrier

@@ -1,20 +1,21 @@
 """Generations: how the system knows that every thread alive at some instant has gone.
 
-A thread is *active* from its entry into the system until it leaves. Each processor counts its active threads in two
-counters, one per generation, and only new threads join the current one. To *advance* is to make the other counter
-current, which is allowed only when that counter is empty: so an advance proves that the generation before the
-current one has drained. A marker taken on a processor has elapsed after two advances: the first may only prove the
-generation before the one that was current at marking, the second proves that one itself.
+A thread is *active* from its entry into the system until it leaves. Each processor counts its active
+threads in two counters, one per generation, and only new threads join the current one. To *advance* is to
+make the other counter current, which is allowed only when that counter is empty: so an advance proves that
+the generation before the current one has drained. A marker taken on a processor has elapsed after two
+advances: the first may only prove the generation before the one that was current at marking, the second
+proves that one itself.
 
 Starting and ending a thread touches one word of its own processor's memory, no line of any other.
 
-`GlobalGeneration` counts rounds of the clean-up token (`destruction.py`). A global marker has elapsed two bumps later: one
-bump may have been about to happen at marking, two enclose a whole round.
+`GlobalGeneration` counts rounds of the clean-up token (`destruction.py`). A global marker has elapsed two
+bumps later: one bump may have been about to happen at marking, two enclose a whole round.
 
 K42: ActiveThrdCnt.{H,C}, COSMgrObject.C (updateTheGen).
-Differs: K42 packs the index and the activations in one word so that one atomic add does both, and moves the sum
-at an advance; here the two steps are atomic anyway. K42 leaves an interest bit for whoever waits for zero; our waiters look
-again at each clean-up round.
+Differs: K42 packs the index and the activations in one word so that one atomic add does both, and moves the
+sum at an advance; here the two steps are atomic anyway. K42 leaves an interest bit for whoever waits for
+zero; our waiters look again at each clean-up round.
 """
 
 from __future__ import annotations

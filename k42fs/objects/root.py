@@ -1,20 +1,23 @@
 """Roots: the shared part of a clustered object, its miss handler and the registry of its representatives.
 
-A root publishes itself in the global table when it is made and installs nothing else: reps reach a processor at the first
-call made there. `SingleRepRoot` (one rep for everybody) is the default for almost everything; `MultiRepRoot` (a
-rep per processor, or per cluster of neighbours) is for objects that many processors call all the time.
+A root publishes itself in the global table when it is made and installs nothing else: reps reach a
+processor at the first call made there. `SingleRepRoot` (one rep for everybody) is the default for almost
+everything; `MultiRepRoot` (a rep per processor, or per cluster of neighbours) is for objects that many
+processors call all the time.
 
 Writing an object, one rep: a rep class whose external methods are `async def m(self, th, ...)`, then
-`SingleRepRoot(cos, rep, vp)` and hand out `root.ref`. Many reps: a root class with the shared data and `create_rep(vp)`;
-methods of the rep reach the shared data through `self.root`. `counter.py` shows both.
+`SingleRepRoot(cos, rep, vp)` and hand out `root.ref`. Many reps: a root class with the shared data and
+`create_rep(vp)`; methods of the rep reach the shared data through `self.root`. `counter.py` shows both.
 
-Locks: a single-rep miss takes none. A multi-rep miss holds the root's lock, also while `make_rep` runs, which therefore must
-not call the object through its ref nor take a lock ordered before the root's. Root lock before any lock of a rep.
+Locks: a single-rep miss takes none. A multi-rep miss holds the root's lock, also while `make_rep` runs,
+which therefore must not call the object through its ref nor take a lock ordered before the root's. Root
+lock before any lock of a rep.
 
 K42: lib/libc/cobj/CObjRootSingleRep.C, CObjRootMultiRep.C.
-Differs: K42 shifts a cluster's mask by v // s instead of s * (v // s), so that clusters are wrong for v >= s > 1; its rep
-list names a rep once per processor, so that naive sums count an aliased rep twice; and STARTCLEANUP asserts that the
-last processor owns a rep, though it may hold only an alias. All three are corrected here.
+Differs: K42 shifts a cluster's mask by v // s instead of s * (v // s), so that clusters are wrong for v >=
+s > 1; its rep list names a rep once per processor, so that naive sums count an aliased rep twice; and
+STARTCLEANUP asserts that the last processor owns a rep, though it may hold only an alias. All three are
+corrected here.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.locks import FairBLock
+from k42fs.objects.default_object import AnyRep
 from k42fs.objects.translation import WellKnown
 
 if TYPE_CHECKING:
@@ -58,11 +62,14 @@ MULTI_START: Final = MULTI.script("start_cleanup", "r:vtable w:ref r:rep_set", w
 MULTI_CLEAN: Final = MULTI.script("clean_rep", "r:ref r:reps x:rep_set", work=60)
 
 
+FIRST_VP: Final = VP(0)
+
+
 class Rep:
     """Base of representatives: the two facts a root tells each of them. A rep class need not derive from it.
 
-    A rep may have `cleanup(th)`, plain or async: it runs once, when no call can be inside any more, on the processor that
-    made the rep, and gives back what the rep allocated.
+    A rep may have `cleanup(th)`, plain or async: it runs once, when no call can be inside any more, on the
+    processor that made the rep, and gives back what the rep allocated.
     """
 
     __slots__ = ("ref", "root")
@@ -71,7 +78,7 @@ class Rep:
     root: Any
 
 
-async def clean_rep(th: Thread, rep: Any) -> None:  # noqa: ANN401  (a rep is whatever the object says it is)
+async def clean_rep(th: Thread, rep: AnyRep) -> None:
     """Run the rep's own clean-up, if it has one."""
     cleanup = getattr(rep, "cleanup", None)
     if cleanup is not None and (pending := cleanup(th)) is not None:
@@ -87,7 +94,10 @@ def processors(vp_set: int) -> Iterator[VP]:
 
 
 class CObjRoot:
-    """What all roots share: a ref, a modelled address, and the set of processors that calls may have reached."""
+    """What all roots share: a ref, an address, and the set of processors that calls may have reached.
+
+    Roots with another idea of reps derive from it and implement `handle_miss`.
+    """
 
     __slots__ = ("addr", "cos", "ref", "trans_set")
 
@@ -101,6 +111,27 @@ class CObjRoot:
         """Name this object in statistics and traces."""
         return f"{type(self).__name__} {getattr(self, 'ref', '(new)')}"
 
+    @property
+    def type_name(self) -> str:
+        return type(self).__name__.removesuffix("Root")
+
+    @property
+    def cleanup_set(self) -> int:
+        """Processors that must run `vp_cleanup`: none, unless reps are bound to their processor."""
+        return 0
+
+    async def handle_miss(self, th: Thread) -> AnyRep:
+        """Return the rep for th's processor; see `MissHandler`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement handle_miss")
+
+    async def start_cleanup(self, th: Thread) -> None:
+        """Free what there is, as no call can come any more. Subclasses free their reps first."""
+        self.free(th)
+
+    async def vp_cleanup(self, th: Thread) -> bool:
+        """Free the reps made on th's processor, if `start_cleanup` has run; say whether they are gone."""
+        raise AssertionError(f"{self.label()} has no per-processor clean-up")
+
     def release_memory(self, th: Thread) -> None:
         """Give back the root's modelled memory. Subclasses add what else the root owns."""
         self.cos.memory.free(th.vp, self.addr)
@@ -113,12 +144,13 @@ class CObjRoot:
 class SingleRepRoot(CObjRoot):
     """One rep, shared by all processors. *vp* is the processor that makes it and owns its ref.
 
-    Cost: `charge_create` is for makers that have a thread; objects made while the system is being built cost nothing.
+    Cost: `charge_create` is for makers that have a thread; objects made while the system is being built
+    cost nothing.
     """
 
     __slots__ = ("rep",)
 
-    def __init__(self, cos: COSMgr, rep: Any, vp: VP = VP(0), at: WellKnown | None = None) -> None:  # noqa: ANN401
+    def __init__(self, cos: COSMgr, rep: AnyRep, vp: VP = FIRST_VP, at: WellKnown | None = None) -> None:
         super().__init__(cos, SINGLE, vp, at)
         self.rep = rep
         rep.root = self
@@ -132,11 +164,7 @@ class SingleRepRoot(CObjRoot):
     def type_name(self) -> str:
         return type(self.rep).__name__
 
-    @property
-    def cleanup_set(self) -> int:
-        return 0
-
-    async def handle_miss(self, th: Thread) -> Any:  # noqa: ANN401
+    async def handle_miss(self, th: Thread) -> AnyRep:
         """Install the rep. Racing misses on one processor repeat idempotent work, so no lock is needed."""
         proc = th.proc
         await th.touch(SINGLE_MISS, self.addr, proc.ltt_base + 16 * self.ref)
@@ -150,18 +178,16 @@ class SingleRepRoot(CObjRoot):
         await clean_rep(th, rep)
         self.free(th)
 
-    async def vp_cleanup(self, th: Thread) -> bool:
-        raise AssertionError(f"{self.label()} has no per-processor clean-up")
-
 
 class MultiRepRoot(CObjRoot):
-    """A rep per cluster of *cluster* neighbouring processors; 1 is a rep each. Subclasses implement `create_rep`.
+    """A rep per cluster of *cluster* neighbouring processors; 1 is a rep each. Subclasses implement
+    `create_rep`.
 
-    Shape: `_reps` maps each processor in `trans_set` to its rep; `rep_set` holds the processors that made theirs, the
-    others have an alias of their cluster's.
+    Shape: `_reps` maps each processor in `trans_set` to its rep; `rep_set` holds the processors that made
+    theirs, the others have an alias of their cluster's.
     """
 
-    def __init__(self, cos: COSMgr, cluster: int = 1, vp: VP = VP(0), at: WellKnown | None = None) -> None:
+    def __init__(self, cos: COSMgr, cluster: int = 1, vp: VP = FIRST_VP, at: WellKnown | None = None) -> None:
         assert cluster >= 1, f"a cluster holds at least one processor, not {cluster}"
         self.cluster = cluster
         self.rep_set = 0
@@ -172,11 +198,11 @@ class MultiRepRoot(CObjRoot):
         lock_addr = Addr(self.addr + MULTI.offset("lock"))
         self.lock = FairBLock(cos.machine, lock_addr, name="rootlock", owner=self)
 
-    def create_rep(self, vp: VP) -> Any:  # noqa: ANN401
+    def create_rep(self, vp: VP) -> AnyRep:
         """Make the rep that *vp*'s cluster will share. Runs under the root's lock."""
         raise NotImplementedError(f"{type(self).__name__} must implement create_rep or make_rep")
 
-    async def make_rep(self, th: Thread) -> Any:  # noqa: ANN401
+    async def make_rep(self, th: Thread) -> AnyRep:
         """Make a rep with *th* at hand, for roots whose reps start from shared state that must be charged."""
         return self.create_rep(th.vp)
 
@@ -190,14 +216,10 @@ class MultiRepRoot(CObjRoot):
             yield vp, self._reps[vp]
 
     @property
-    def type_name(self) -> str:
-        return type(self).__name__.removesuffix("Root")
-
-    @property
     def cleanup_set(self) -> int:
         return self.rep_set
 
-    async def handle_miss(self, th: Thread) -> Any:  # noqa: ANN401
+    async def handle_miss(self, th: Thread) -> AnyRep:
         assert self._maker is not th, f"{self.label()}: make_rep called the object it is making a rep of"
         await self.lock.acquire(th)
         try:
@@ -213,7 +235,7 @@ class MultiRepRoot(CObjRoot):
     async def start_cleanup(self, th: Thread) -> None:
         await th.touch(MULTI_START, self.addr)
         self._started = True
-        # This may be the last processor flushed and still hold but an alias: then the owners come by themselves.
+        # The last processor flushed may hold but an alias: then the owners come by themselves.
         if self.rep_set >> th.vp & 1:
             await self.vp_cleanup(th)
         elif not self.rep_set:
@@ -232,7 +254,7 @@ class MultiRepRoot(CObjRoot):
             self.free(th)
         return True
 
-    async def _locked_first_touch(self, th: Thread) -> Any:  # noqa: ANN401
+    async def _locked_first_touch(self, th: Thread) -> AnyRep:
         vp, size = th.vp, self.cluster
         mates = self.rep_set & ((1 << size) - 1) << size * (vp // size)
         if mates:

@@ -1,17 +1,17 @@
 """The state word of a global translation entry: who may miss, switch or destroy right now.
 
-Low bits are flags, the rest counts the misses in progress. Every transition is a pure function from the old word to an
-answer and a new word, so each one can be a single compare-and-swap; the caller stores the result before it lets anybody
-else run. The two promises the rest of the floor builds on: a root is never replaced under a running miss, and
-once DESTROYING is set no processor can join the object's `trans_set` any more.
+Low bits are flags, the rest counts the misses in progress. Every transition is a pure function from the old
+word to an answer and a new word, so each one can be a single compare-and-swap; the caller stores the result
+before it lets anybody else run. The two promises the rest of the floor builds on: a root is never replaced
+under a running miss, and once DESTROYING is set no processor can join the object's `trans_set` any more.
 
-| function       | refused when                              | waits while   | effect                            |
-|----------------|-------------------------------------------|---------------|-----------------------------------|
-| enter_miss     | destroying                                | writing       | one more miss                     |
-| enter_switch   | destroying, pending destroy, switching    | misses run    | set switching and writing         |
-| write_complete |                                           |               | clear writing: misses resume      |
-| exit_switch    |                                           |               | clear switching; PENDING if a destroy waits |
-| enter_destroy  | destroying (someone else does it)         | misses run    | set destroying; while switching: set pending, answer PENDING |
+| function       | refused when                           | waits while | effect                             |
+|----------------|----------------------------------------|-------------|------------------------------------|
+| enter_miss     | destroying                             | writing     | one more miss                      |
+| enter_switch   | destroying, pending destroy, switching | misses run  | set switching and writing          |
+| write_complete |                                        |             | clear writing: misses resume       |
+| exit_switch    |                                        |             | clear switching; is destroy owed?  |
+| enter_destroy  | destroying: someone else does it       | misses run  | set destroying, or pending         |
 
 K42: TransEntry.H (mhReadEntry, mhSwitchEntry, mhWriteComplete, mhSwitchExit, mhDestroyEntry).
 """

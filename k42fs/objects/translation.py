@@ -1,23 +1,25 @@
 """Refs and the two translation tables.
 
-A ref is the index of an object's two entries. The *global* entry (GTE) is the authority: the root, called to handle
-misses, and a state word (`state_word.py`). The *local* entry (LTE), one per processor, is a pure cache of the rep that
-takes the calls made there; a local entry, or a whole page of them, may be dropped at any instant.
+A ref is the index of an object's two entries. The *global* entry (GTE) is the authority: the root, called
+to handle misses, and a state word (`state_word.py`). The *local* entry (LTE), one per processor, is a pure
+cache of the rep that takes the calls made there; a local entry, or a whole page of them, may be dropped at
+any instant.
 
 ```text
 ref:    0 .. 17        18 .. 511         | (owner + 1) * 2^19 + (0 .. 2^19 - 1)
         well known     pinned, one list  | the part owned by processor `owner`, in pages of 256 entries
 ```
 
-The part a ref lies in names its *owner*: the processor that allocated it and, much later, takes it back; it doubles as
-a cheap home for per-object bookkeeping. Refs are reissued last in, first out within a page.
+The part a ref lies in names its *owner*: the processor that allocated it and, much later, takes it back; it
+doubles as a cheap home for per-object bookkeeping. Refs are reissued last in, first out within a page.
 
-Shape: a page holds 256 roots and 256 state words, 16 modelled bytes each, in modelled memory of the owner's node.
-A page without a live entry is given back unless it is the only one with room.
+Shape: a page holds 256 roots and 256 state words, 16 modelled bytes each, in modelled memory of the owner's
+node. A page without a live entry is given back unless it is the only one with room.
 Locks: none. Allocation and release run on the owner, state words change by compare-and-swap.
 
 K42: lib/libc/cobj/sys/{TransEntry.H,COSconsts.h,TransPageDesc*.C,COSMgr.H}, CObjGlobals.H.
-Differs: K42 has 32 processors and keeps page descriptors in a 32-bucket hash; we have one list of pages per processor.
+Differs: K42 has 32 processors and keeps page descriptors in a 32-bucket hash; we have one list of pages per
+processor.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from k42fs.errors import RefsExhaustedError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
-from k42fs.objects.default_object import DefaultObject, RestartCall
+from k42fs.objects.default_object import AnyRep, DefaultObject, RestartCall
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -51,7 +53,7 @@ GTE_PAGE: Final = Layout("GlobalTransPage", Kind.GLOBAL_PADDED, entries=PAGE_ENT
 
 
 class WellKnown(IntEnum):
-    """Fixed indices of the objects every part of the system knows. Index 0 is never an object: it answers "deleted"."""
+    """Fixed indices of the objects that all know. Index 0 is never one: calls on it answer "deleted"."""
 
     COS_MGR = 1
     XHANDLE_TRANS = 2
@@ -100,7 +102,7 @@ class MissHandler(Protocol):
         """
 
     def start_cleanup(self, th: Thread) -> Coroutine[Any, Any, None]:
-        """No new call can come: free what this processor holds. Called once, on the last processor flushed."""
+        """No new call can come: free what this processor holds. Called once, on the last one flushed."""
 
     def vp_cleanup(self, th: Thread) -> Coroutine[Any, Any, bool]:
         """Free what this processor holds, if start_cleanup has run; say whether it is done."""
@@ -140,7 +142,7 @@ class GlobalTable:
     """The global translation table of one address space, and the allocator of its refs."""
 
     def __init__(self, memory: Memory, vp_count: int, pages_per_part: int = PAGES_PER_PART) -> None:
-        assert 0 < pages_per_part <= PAGES_PER_PART, f"pages_per_part out of 1..{PAGES_PER_PART}: {pages_per_part}"
+        assert 0 < pages_per_part <= PAGES_PER_PART, f"pages_per_part: {pages_per_part}"
         self._memory = memory
         self.pages: dict[int, TransPage] = {}
         self._parts = [
@@ -152,7 +154,8 @@ class GlobalTable:
     def allocate(self, vp: VP, handler: MissHandler) -> Ref:
         """Take a ref from processor *vp*'s part and publish *handler* under it.
 
-        Raises: RefsExhaustedError: the part is full, because of too many live objects or a token that is held up.
+        Raises: RefsExhaustedError: the part is full, because of too many live objects or a token that is
+        held up.
         """
         return self._take(self._parts[vp], handler)
 
@@ -226,7 +229,9 @@ class GlobalTable:
             index = part.fresh
             part.fresh += 1
         else:
-            raise RefsExhaustedError(f"all {part.limit} translation pages of processor {part.owner} are in use")
+            raise RefsExhaustedError(
+                f"all {part.limit} translation pages of processor {part.owner} are in use"
+            )
         number = part.first_page + index
         reserved = RESERVED_ENTRIES if number == 0 else 0
         page = TransPage(Ref(number << PAGE_SHIFT), Addr(0), reserved)
@@ -244,7 +249,7 @@ class GlobalTable:
 
 
 class LocalTable(dict[Ref, Any]):
-    """The local translation table of one processor: filled entries only. An empty entry is a `DefaultObject`."""
+    """The local translation table of one processor: its filled entries. Others give a `DefaultObject`."""
 
     __slots__ = ("restart",)
 
@@ -252,7 +257,7 @@ class LocalTable(dict[Ref, Any]):
         super().__init__()
         self.restart = restart
 
-    def __missing__(self, ref: Ref) -> Any:  # noqa: ANN401  (a rep is whatever the object says it is)
+    def __missing__(self, ref: Ref) -> AnyRep:
         return DefaultObject(self.restart, ref)
 
     def fill(self, ref: Ref, rep: object) -> None:
@@ -260,7 +265,7 @@ class LocalTable(dict[Ref, Any]):
         self[ref] = rep
 
     def drop_page(self, page: int) -> int:
-        """Forget entries 256*page .. 256*page+255, as memory pressure may at any time. Returns how many were filled."""
+        """Forget entries 256*page .. 256*page+255; say how many were filled."""
         first = page << PAGE_SHIFT
         if len(self) < PAGE_ENTRIES:
             refs = [ref for ref in self if ref >> PAGE_SHIFT == page]

@@ -1,0 +1,1 @@
+"""Tests of the objects floor: each invariant of clustered objects by name, and a model of the whole."""
