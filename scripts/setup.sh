@@ -99,7 +99,7 @@ require_fuse() {
 
 # Print a digest of what decides the content of .venv: the interpreter, where it is, and the files given.
 state_of() {
-    { printf '%s\n' "$ROOT"; "$PYTHON" -VV; cat "$@"; } | sha256sum | cut -d' ' -f1
+    { printf '%s\n' "$ROOT"; "$PYTHON" -VV; [ $# -eq 0 ] || cat "$@"; } | sha256sum | cut -d' ' -f1
 }
 
 # pip's output is shown only if it fails. PIP_REQUIRE_VIRTUALENV and the like stay the user's own business.
