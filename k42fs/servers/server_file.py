@@ -1,0 +1,428 @@
+"""ServerFile: the object of one regular file in use. It owns the length, the list of opens, and the file's
+end.
+
+Made at first need (an open, a truncate, a second name), unmade by the free protocol when nobody used it for
+a while, or when the file dies. Until its ServerFile is unmade nobody else changes the inode's length,
+contents or link count.
+
+Every operation takes `lock`; a write keeps it while the bytes are stored, so writes and appends are atomic
+among each other and a failed write changes nothing. A read keeps it only to learn the length, as K42's did.
+
+Deletion: the data goes when the last name, the last open and the last hold of the kernel are gone,
+whichever comes last; `unlink`, `release` and `delete_if_unused` each end with that question.
+
+Free protocol (`try_destroy`): an obstacle at a time is removed with the lock dropped, and then everything
+is checked again from the top. An obstacle that was removed once and is back means that the file is in use.
+
+```text
+phase  obstacle           removed by
+  -    a client           nobody: in use
+  1    a file cache       destroying it
+  2    names that lead    DirObject.detach_child, which makes tokens of them
+       here
+  3    a multi-link entry leaving it, in the step that unmakes the object
+```
+
+Locks: own lock (40), then file cache (50), multi-link list (60). `detach_child` is called with no lock held.
+
+K42: lib/libc/fslib/ServerFile.*, ServerFileBlock.*.
+Differs: K42 reserves nothing for a write (interleaved writers lose length, appenders get one position),
+ignores the file cache's return to life between phases in its block variant, and never destroys at all
+there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from k42fs.errors import InvalidArgumentError, NameNotFoundError
+from k42fs.ids import VP, Ref
+from k42fs.machine.layout import Kind, Layout
+from k42fs.objects.root import SingleRepRoot
+from k42fs.servers.attr_changes import AttrChanges
+from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
+from k42fs.servers.file_cache import FileCache
+from k42fs.servers.file_object import FileObject
+from k42fs.servers.free_list import Verdict
+from k42fs.servers.fs_file import NO_REF, FSFile
+from k42fs.servers.open_file import CLIENT, NEW_CLIENT, POSITION, OpenFile
+
+if TYPE_CHECKING:
+    from k42fs.machine.thread import Thread
+    from k42fs.servers.fs_global import FileSystemGlobal
+
+SERVER_FILE: Final = Layout(
+    "ServerFile",
+    Kind.GLOBAL_PADDED,
+    lock=16,
+    file=8,
+    state=8,
+    length=8,
+    clients=16,
+    parents=16,
+    cache=8,
+    idle=16,
+)
+"""`state`: closing, read-only, removal on last close. `idle`: the free list's node."""
+
+NEW: Final = SERVER_FILE.script("new", "w:lock w:file w:state w:length w:clients w:parents", work=150)
+OPEN: Final = SERVER_FILE.script("open", "r:file r:state w:clients w:state", work=120)
+RELEASE: Final = SERVER_FILE.script("release", "r:state w:clients w:state", work=80)
+GET_STATUS: Final = SERVER_FILE.script("get_status", "r:file r:state r:length", work=60)
+ATTRIBUTES: Final = SERVER_FILE.script("attributes", "r:file r:state", work=50)
+READ_AT: Final = SERVER_FILE.script("read", "r:state r:length r:cache", work=70)
+WRITE_AT: Final = SERVER_FILE.script("write", "r:state w:length r:cache", work=90)
+TRUNCATE: Final = SERVER_FILE.script("truncate", "r:state w:length r:cache", work=90)
+UNLINK: Final = SERVER_FILE.script("unlink", "r:file w:parents w:state r:clients", work=80)
+ADD_LINK: Final = SERVER_FILE.script("link", "r:file r:state", work=60)
+MOVED: Final = SERVER_FILE.script("moved", "w:parents", work=40)
+FREE_CHECK: Final = SERVER_FILE.script("free_check", "r:state r:clients r:cache r:parents", work=60)
+CLOSE: Final = SERVER_FILE.script("unmake", "w:state w:file", work=60)
+
+Parent = tuple[Ref, bytes]
+"""A name that leads to a ServerFile: the directory's DirObject, and the name there."""
+
+
+class ServerFile(FileObject):
+    """The object of one regular file.
+
+    Shape: `clients` holds every open; `writers` counts those that may write. `parents` lists the names
+    whose holders lead here. `cache_ref` is 0 until a first byte moves.
+    """
+
+    __slots__ = ("cache_ref", "clients", "parents", "writers")
+
+    def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
+        super().__init__(tree, file, SERVER_FILE, vp)
+        self.clients: set[OpenFile] = set()
+        self.writers = 0
+        self.parents: list[Parent] = []
+        self.cache_ref: Ref = NO_REF
+
+    @property
+    def is_read_only(self) -> bool:
+        """No open may write."""
+        return self.writers == 0
+
+    @property
+    def length(self) -> int:
+        """The file's length. While this object lives, only its methods change it."""
+        return self.file.size
+
+    @property
+    def removal_on_last_close(self) -> bool:
+        """The last name is gone, and somebody still has the file open."""
+        return self.file.nlink == 0
+
+    # Opens
+
+    def add_client(self, th: Thread, flags: int) -> OpenFile:
+        """Enter an open; the caller holds the lock, or nobody else knows this object yet."""
+        of = OpenFile(self.file, self.ref, flags, th.creds or ROOT, th.vp)
+        of.addr = self.tree.memory.alloc(th.vp, CLIENT, CLIENT.kind, owner=self)
+        self.clients.add(of)
+        if flags & os.O_ACCMODE:
+            self.writers += 1
+        return of
+
+    async def open(self, th: Thread, flags: int) -> OpenFile:
+        """Open the file; O_TRUNC truncates it in the same step.
+
+        Raises:
+            NameNotFoundError: the file was deleted.
+        """
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            if self.tree.check:
+                _check_open(th.creds or ROOT, self.file, flags)
+            await th.touch(OPEN, self.addr)
+            if flags & os.O_TRUNC:
+                await self._locked_truncate(th, 0, th.creds or ROOT)
+            of = self.add_client(th, flags)
+            await th.touch(NEW_CLIENT, of.addr)
+        finally:
+            self.lock.release(th)
+        return of
+
+    async def release(self, th: Thread, of: OpenFile) -> bool:
+        """Close an open; whether the object is idle now and may join a free list."""
+        await self.lock.acquire(th)
+        try:
+            await th.touch(RELEASE, self.addr)
+            self.clients.remove(of)
+            if of.flags & os.O_ACCMODE:
+                self.writers -= 1
+            self.tree.memory.free(th.vp, of.addr)
+            idle = not self.clients
+            dying = idle and self._locked_is_dead()
+            if dying:
+                self.unmake()
+        finally:
+            self.lock.release(th)
+        if dying:
+            await self._delete(th)
+            return False
+        return idle
+
+    # Status and attributes
+
+    async def get_status(self, th: Thread) -> FSFile:
+        """The inode, whose attributes agree with each other at this moment."""
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            await th.touch(GET_STATUS, self.addr)
+        finally:
+            self.lock.release(th)
+        return self.file
+
+    async def set_attributes(self, th: Thread, changes: AttrChanges, by_open: bool) -> None:
+        """Set attributes; the size first.
+
+        *by_open*: a change of size comes through an open file (or is O_TRUNC's).
+        """
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            if self.tree.check:
+                check_changes(th.creds or ROOT, self.file, changes, by_open_file=by_open)
+            if changes.size is not None:
+                if by_open or changes.size != self.file.size:
+                    await self._locked_truncate(th, changes.size, th.creds or ROOT)
+                if changes.is_size_only():
+                    return
+            await th.touch(ATTRIBUTES, self.addr)
+            await self.tree.ops.set_attributes(th, self.file, changes)
+        finally:
+            self.lock.release(th)
+
+    # Contents
+
+    async def read(self, th: Thread, of: OpenFile, offset: int | None, size: int) -> bytes:
+        """Up to *size* bytes at *offset*; None: at the open file's own offset, which moves past them."""
+        file = self.file
+        await self.lock.acquire(th)
+        try:
+            await th.touch(READ_AT, self.addr)
+            own = offset is None
+            if offset is None:
+                await th.touch(POSITION, of.addr)
+                offset = of.offset
+            if offset + size > file.size:
+                size = max(file.size - offset, 0)
+            cache = self.cache_ref or self._make_cache(th)
+            if own:
+                of.offset = offset + size
+        finally:
+            self.lock.release(th)
+        data = await th.deref(cache).read(th, offset, size) if size else b""
+        if not of.flags & os.O_NOATIME:
+            await self.tree.ops.accessed(th, file)
+        return data
+
+    async def write(
+        self, th: Thread, of: OpenFile, offset: int | None, data: bytes | bytearray | memoryview
+    ) -> int:
+        """Store *data*: at the end if the open appends, else at *offset*, or at the open file's own; how
+        many bytes.
+
+        Raises:
+            FileTooBigError, NoSpaceError: nothing was stored.
+        """
+        if not data:
+            return 0
+        await self.lock.acquire(th)
+        try:
+            await th.touch(WRITE_AT, self.addr)
+            file = self.file
+            own = offset is None
+            if own:
+                await th.touch(POSITION, of.addr)
+            if of.flags & os.O_APPEND:
+                offset = file.size
+            elif offset is None:
+                offset = of.offset
+            if file.mode & 0o6000 or file.xattrs is not None:
+                await self.tree.ops.clear_suid(th, file, of.creds)
+            cache = self.cache_ref or self._make_cache(th)
+            written: int = await th.deref(cache).write(th, offset, data)
+            if own:
+                of.offset = offset + written
+            return written
+        finally:
+            self.lock.release(th)
+
+    async def seek(self, th: Thread, of: OpenFile, offset: int, whence: int) -> int:
+        """Move the open file's own offset; where it is now. Past the end is allowed and extends nothing.
+
+        Raises:
+            InvalidArgumentError: a negative result, or another *whence* than SEEK_SET, SEEK_CUR, SEEK_END.
+        """
+        await self.lock.acquire(th)
+        try:
+            await th.touch(READ_AT, self.addr)
+            await th.touch(POSITION, of.addr)
+            base = {os.SEEK_SET: 0, os.SEEK_CUR: of.offset, os.SEEK_END: self.file.size}.get(whence)
+            if base is None or base + offset < 0:
+                raise InvalidArgumentError(f"seek to {offset} from {whence}")
+            of.offset = base + offset
+            return of.offset
+        finally:
+            self.lock.release(th)
+
+    async def sync(self, th: Thread, data_only: bool) -> None:
+        """Make the file durable."""
+        await self.exclusively(th, ATTRIBUTES, self._sync, data_only)
+
+    async def _sync(self, th: Thread, file: FSFile, data_only: bool) -> None:
+        await self.tree.fs.sync(th, file, data_only)
+
+    # Names
+
+    async def lose_name(self, th: Thread, parent: Parent, take: Callable[[], Awaitable[object]]) -> None:
+        """Run *take*, which takes the name *parent* away (unlink) or gives it to another file (rename).
+
+        The caller holds the directory's dirlock for writing, and asks `delete_if_unused` when it has let go
+        of it.
+        """
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            await th.touch(UNLINK, self.addr)
+            await take()
+            self._drop_parent(parent)
+            if self.file.nlink == 1:
+                await self.tree.multi_links.leave(th, self.file)
+        finally:
+            self.lock.release(th)
+
+    async def link(self, th: Thread, directory: FSFile, name: bytes, parent: Ref) -> None:
+        """Give the file another name, whose holder leads here.
+
+        Raises:
+            NameNotFoundError: it has no name any more, and may not get one again.
+        """
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            await th.touch(ADD_LINK, self.addr)
+            if self.file.nlink == 0:
+                raise NameNotFoundError(f"inode {self.file.ino} was removed")
+            await self.tree.fs.link(th, self.file, directory, name)
+            self.parents.append((parent, name))
+            if self.file.nlink == 2:
+                await self.tree.multi_links.enter(th, self.file)
+        finally:
+            self.lock.release(th)
+
+    async def moved(self, th: Thread, old: Parent, new: Parent) -> None:
+        """A rename gave this file the name *new* instead of *old*."""
+        await self.lock.acquire(th)
+        try:
+            await th.touch(MOVED, self.addr)
+            self._drop_parent(old)
+            self.parents.append(new)
+        finally:
+            self.lock.release(th)
+
+    # The end
+
+    async def delete_if_unused(self, th: Thread) -> None:
+        """Delete the file if its last name, last open and last hold are gone."""
+        await self.lock.acquire(th)
+        try:
+            await th.touch(FREE_CHECK, self.addr)
+            dying = not self.closing and not self.clients and self._locked_is_dead()
+            if dying:
+                self.unmake()
+        finally:
+            self.lock.release(th)
+        if dying:
+            await self._delete(th)
+
+    async def try_destroy(self, th: Thread) -> Verdict:
+        """The free protocol: make a cold token of the inode again."""
+        done = 0
+        while True:
+            await self.lock.acquire(th)
+            try:
+                await th.touch(FREE_CHECK, self.addr)
+                if self.closing or self.clients:
+                    return Verdict.BUSY
+                if self.cache_ref:
+                    if done >= 1:
+                        return Verdict.BUSY
+                    phase, cache = 1, self.cache_ref
+                    self.cache_ref = NO_REF
+                elif self.parents:
+                    if done >= 2:
+                        return Verdict.BUSY
+                    phase, parents = 2, self.parents
+                    self.parents = []
+                else:
+                    await th.touch(CLOSE, self.addr)
+                    if self.file.nlink > 1:
+                        await self.tree.multi_links.detach(th, self.file, self.unmake)
+                    else:
+                        self.unmake()
+                    break
+            finally:
+                self.lock.release(th)
+            if phase == 1:
+                await self.tree.cos.destroy(th, cache)
+            else:
+                for parent, name in parents:
+                    await th.deref(parent).detach_child(th, name, self.ref)
+            done = phase
+        await self.tree.cos.destroy(th, self.ref)
+        return Verdict.FREED
+
+    # Inside
+
+    def _locked_is_dead(self) -> bool:
+        return self.file.nlink == 0 and self.file.holds == 0
+
+    async def _delete(self, th: Thread) -> None:
+        """Free the inode, which nothing leads to, and this object, which is unmade."""
+        await self.tree.fs.delete_file(th, self.file)
+        if self.cache_ref:
+            await self.tree.cos.destroy(th, self.cache_ref)
+            self.cache_ref = NO_REF
+        await self.tree.cos.destroy(th, self.ref)
+
+    async def _locked_truncate(self, th: Thread, size: int, creds: Creds) -> None:
+        await th.touch(TRUNCATE, self.addr)
+        self.tree.ops.writable()
+        if self.file.mode & 0o6000 or self.file.xattrs is not None:
+            await self.tree.ops.clear_suid(th, self.file, creds)
+        if self.cache_ref:
+            await th.deref(self.cache_ref).truncate(th, size)
+        else:
+            await self.tree.fs.truncate(th, self.file, size)
+
+    def _drop_parent(self, parent: Parent) -> None:
+        if parent in self.parents:
+            self.parents.remove(parent)
+
+    def _make_cache(self, th: Thread) -> Ref:
+        """The file cache, made when a first byte moves. The caller holds the lock."""
+        cache = FileCache(self.tree, self.file, th.vp)
+        self.cache_ref = SingleRepRoot(self.tree.cos, cache, th.vp).ref
+        return self.cache_ref
+
+
+def _check_open(creds: Creds, file: FSFile, flags: int) -> None:
+    """Raise unless *creds* may open *file* with *flags*."""
+    access = flags & os.O_ACCMODE
+    mask = (READ if access != os.O_WRONLY else 0) | (
+        WRITE if access != os.O_RDONLY or flags & os.O_TRUNC else 0
+    )
+    check_may(creds, file, mask)
