@@ -130,7 +130,7 @@ class Snapshot:
 
     def node_at(self, path: Components) -> MountNode | None:
         """Return the tree node at exactly *path*, if a walk by name can reach it."""
-        node = self._deepest(path)
+        node = self.deepest(path)
         return node if len(node.path) == len(path) else None
 
     def lookup(self, path: Components) -> Found:
@@ -139,16 +139,21 @@ class Snapshot:
         Raises:
             NameNotFoundError: no mount covers the path.
         """
-        node = self._deepest(path)
+        node = self.deepest(path)
         if node.winner is None:
             raise NameNotFoundError(f"no mount covers {PathName(path)}")
         return Found(node.winner, path[node.winner_depth :], node)
 
     def winner_at(self, path: Components) -> MountEntry | None:
         """Return the mount that answers for *path*, None if no mount does."""
-        return self._deepest(path).winner
+        return self.deepest(path).winner
 
-    def _deepest(self, path: Components) -> MountNode:
+    def depth_at(self, path: Components) -> int:
+        """Return how many components of *path* lie on the tree."""
+        return len(self.deepest(path).path)
+
+    def deepest(self, path: Components) -> MountNode:
+        """Return the last tree node that a walk along *path* meets."""
         node = self.root
         for name in path:
             children = node.children
