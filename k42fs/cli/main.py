@@ -1,0 +1,202 @@
+"""The command `k42fs`. Commands parse, call, print; what they can do, a script can do through `MNT/.k42/`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from k42fs.errors import K42Error
+
+DEFAULT_MOUNT_POINT: Final = "mnt"
+
+
+class OneLineErrors(click.Group):
+    """Turns what a command refuses into one line on standard error and a non-zero exit."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own signature
+        try:
+            return super().invoke(ctx)
+        except K42Error as exc:
+            _fail(str(exc) or os.strerror(exc.errno))
+        except TimeoutError as exc:
+            _fail(str(exc))
+        except OSError as exc:
+            _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+
+
+def _fail(reason: str) -> None:
+    click.echo(f"k42fs: {reason}", err=True)
+    sys.exit(1)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="k42fs", prog_name="k42fs")
+def cli() -> None:
+    """K42's file and name servers as a file system, on a modelled multiprocessor.
+
+    Mount it, work in it with ordinary tools, and see what that cost the machine:
+
+    \b
+        k42fs mount -o processors=8 /tmp/m
+        ...
+        k42fs stats /tmp/m
+        k42fs umount /tmp/m
+    """
+
+
+OPTIONS_HELP = """\b
+Options for -o, comma-separated:
+  processors=N      modelled processors, 1 to 1024 (8)
+  preset=NAME       the modelled machine (dir-1024); 'k42fs presets' lists them
+  model=full        charge every reference, lock and clock
+       =calls       count calls and locks only
+       =off         no model
+  size=BYTES        room for data: k, m, g, t or N% of memory (half of it)
+  seed=N            seed of the model's tie-breaks (0)
+  acl               enforce POSIX ACLs
+  noatime           never update access times (default: as relatime)
+  nonempty          mount over a directory that is not empty
+  log=FILE          the daemon's log; log_level=debug|info|warning|error
+  allow_other ro rw dev nodev suid nosuid exec noexec sync dirsync
+                    as in mount(8)
+"""
+
+
+@cli.command(epilog=OPTIONS_HELP)
+@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="Mount options; see below.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+@click.argument("mount_point", metavar="[MNT]", default=DEFAULT_MOUNT_POINT)
+def mount(options: Sequence[str], foreground: bool, mount_point: str) -> None:
+    """Mount k42fs on MNT (default: mnt). Returns when it answers."""
+    from k42fs.cli.mounting import mount as do_mount
+
+    do_mount(list(options), mount_point, foreground)
+
+
+@cli.command()
+@click.option("-z", "--lazy", is_flag=True, help="Detach now, clean up when nobody uses it any more.")
+@click.argument("mount_point", metavar="[MNT]", default=DEFAULT_MOUNT_POINT)
+def umount(lazy: bool, mount_point: str) -> None:
+    """Unmount MNT (default: mnt), also after its daemon has died, and wait for the daemon's end."""
+    from k42fs.cli.mounting import umount as do_umount
+
+    do_umount(mount_point, lazy)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """List the k42fs mounts, and whether their daemons answer."""
+    from k42fs.cli.showing import show_status
+
+    show_status(as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--reset", is_flag=True, help="Set all counters to zero, after printing them.")
+@click.argument("path", metavar="[PATH]", default=".")
+def stats(as_json: bool, reset: bool, path: str) -> None:
+    """Show what the modelled machine saw of the mount that holds PATH.
+
+    Per processor: calls, cycles, utilisation, misses by kind. Then the ten hottest locks and the ten hottest cache
+    lines, with object and field.
+    """
+    from k42fs.cli.showing import show_stats
+
+    show_stats(path, as_json, reset)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("path", metavar="[PATH]", default=".")
+def objects(as_json: bool, path: str) -> None:
+    """Show the live clustered objects of the mount that holds PATH; for a file or directory in it, its own object."""
+    from k42fs.cli.showing import show_objects
+
+    show_objects(path, as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("path", metavar="[PATH]", default=".")
+def ns(as_json: bool, path: str) -> None:
+    """Show the name space of the mount that holds PATH: servers, prefixes, binds, what is hidden by what."""
+    from k42fs.cli.showing import show_control
+
+    show_control(path, "mounts", as_json)
+
+
+@cli.command()
+@click.option("--nocov", is_flag=True, help="Not coverable: it hides coverable mounts below it.")
+@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
+@click.argument("old")
+@click.argument("new")
+def bind(nocov: bool, mount_path: str, old: str, new: str) -> None:
+    """Make NEW name what OLD names now. Both are paths in the mount's own name space, such as /src."""
+    from k42fs.cli.showing import change_names
+
+    change_names(mount_path, ["bind", old, new, *(["nocov"] if nocov else [])])
+
+
+@cli.command()
+@click.option("--size", help="Room for data: k, m, g, t (default: the root server's).")
+@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
+@click.argument("server")
+@click.argument("prefix")
+def attach(size: str | None, mount_path: str, server: str, prefix: str) -> None:
+    """Start a new SERVER (ramfs) and mount it at PREFIX, a path in the mount's own name space."""
+    from k42fs.cli.showing import change_names
+
+    change_names(mount_path, ["attach", server, prefix, *([f"size={size}"] if size else [])])
+
+
+@cli.command()
+@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
+@click.argument("prefix")
+def detach(mount_path: str, prefix: str) -> None:
+    """Take away the server or bind that is in front at PREFIX."""
+    from k42fs.cli.showing import change_names
+
+    change_names(mount_path, ["detach", prefix])
+
+
+@cli.command()
+def presets() -> None:
+    """List the modelled machines that preset= can name."""
+    from k42fs.machine import preset, preset_names
+
+    for name in preset_names():
+        config = preset(name)
+        click.echo(f"{name:16} {config.processors:5} processors  {config.line_bytes:4} byte lines  {config.mhz} MHz")
+
+
+@cli.command("install-helper")
+@click.option("--remove", is_flag=True, help="Remove it again.")
+def install_helper(remove: bool) -> None:
+    """Let `mount -t fuse.k42fs none MNT -o ...` work: put a helper beside mount(8)'s others. Needs root."""
+    from k42fs.cli.mount_helper import install, uninstall
+
+    click.echo(uninstall() if remove else install())
+
+
+@cli.command("mount-helper", hidden=True, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def mount_helper(words: Sequence[str]) -> None:
+    """What mount(8) runs: SOURCE MNT [-sfnvr] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]."""
+    from k42fs.cli.mount_helper import run
+
+    run(list(words))
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="k42fs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""`k42fs mount` and `k42fs umount`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from k42fs.cli.daemonize import ReadyPipe, StartError, in_background
+from k42fs.cli.limited import limited
+from k42fs.cli.mounts import is_dead, mounted_at, real_mount_point
+from k42fs.cli.preflight import check_mount_point, check_system
+from k42fs.cli.unmounting import unmount, wait_for_exit
+from k42fs.errors import K42Error
+
+
+def default_log(mount_point: str) -> str:
+    """Return where the daemon of *mount_point* logs: one file for each mount point, in the user's state directory."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    folder = Path(base) / "k42fs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / (mount_point.strip("/").replace("/", "-") + ".log"))
+
+
+def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
+    """Mount, in the background unless *foreground*; return when the mount answers."""
+    from k42fs.personality.options import parse_options
+
+    options = parse_options(option_words)
+    check_system()
+    notice = check_mount_point(mount_point, options.nonempty)
+    if notice is not None:
+        click.echo(notice, err=True)
+    path = real_mount_point(mount_point)
+    log_path = options.log or default_log(path)
+
+    from k42fs.personality.mount import MountFailedError, serve
+
+    if foreground:
+        serve(path, options, "" if not options.log else options.log, on_ready=lambda: click.echo(f"mounted on {path}"))
+        return
+
+    def run(pipe: ReadyPipe) -> int:
+        try:
+            serve(path, options, log_path, on_ready=pipe.ready)
+        except (K42Error, MountFailedError) as exc:
+            pipe.failed(str(exc))
+            return 1
+        return 0
+
+    try:
+        in_background(run, log_path)
+    except StartError as exc:
+        raise K42Error(str(exc)) from None
+    limited(os.statvfs, path)
+
+
+def umount(mount_point: str, lazy: bool) -> None:
+    """Unmount, and wait for the daemon to end."""
+    pid = None
+    if mounted_at(mount_point) is not None and not limited(is_dead, mount_point):
+        pid = _daemon_pid(mount_point)
+    unmount(mount_point, lazy)
+    if pid is not None and not lazy and not wait_for_exit(pid):
+        raise K42Error(f"{mount_point} is unmounted, but its daemon (pid {pid}) has not ended")
+
+
+def _daemon_pid(mount_point: str) -> int | None:
+    try:
+        text = limited((Path(mount_point) / ".k42" / "config.json").read_text)
+        return int(json.loads(text)["pid"])
+    except (OSError, TimeoutError, ValueError, KeyError):
+        return None

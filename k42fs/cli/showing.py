@@ -1,0 +1,125 @@
+"""Commands that read and write a live mount's `.k42` files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from k42fs.cli.limited import limited
+from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, real_mount_point
+from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
+
+STATS_FILES: Final = ("processors", "locks", "lines")
+
+
+def control_directory(path: str) -> Path:
+    """Return the `.k42` of the mount that holds *path*.
+
+    Raises:
+        InvalidArgumentError: *path* is in no k42fs, or in one whose daemon has died.
+    """
+    entry = enclosing_k42fs(path)
+    if entry is None:
+        raise InvalidArgumentError(f"{path} is not in a k42fs mount: give a path in one ('k42fs status' lists them)")
+    if limited(is_dead, entry.path):
+        raise InvalidArgumentError(f"the daemon of {entry.path} has died: 'k42fs umount {entry.path}' clears it")
+    return Path(entry.path) / ".k42"
+
+
+def show_control(path: str, name: str, as_json: bool) -> None:
+    """Print one control file of the mount that holds *path*."""
+    file = control_directory(path) / (f"{name}.json" if as_json else name)
+    click.echo(limited(file.read_text).rstrip("\n"))
+
+
+def show_stats(path: str, as_json: bool, reset: bool) -> None:
+    """Print the machine's counters, and set them to zero if asked."""
+    control = control_directory(path)
+    if as_json:
+        parts: dict[str, Any] = {}
+        for name in STATS_FILES:
+            parts[name] = json.loads(limited((control / f"{name}.json").read_text))
+        click.echo(json.dumps(parts, indent=2))
+    else:
+        click.echo("\n".join(limited((control / name).read_text) for name in STATS_FILES).rstrip("\n"))
+    if reset:
+        limited((control / "reset").write_text, "all\n")
+
+
+def show_objects(path: str, as_json: bool) -> None:
+    """Print the objects of a mount, or the one behind a file in it."""
+    control = control_directory(path)
+    if real_mount_point(path) == str(control.parent):
+        show_control(path, "objects", as_json)
+        return
+    if not os.path.lexists(path):
+        raise NameNotFoundError(f"{path} does not exist")
+    about = json.loads(limited(os.getxattr, path, "user.k42.object"))
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+        return
+    width = max(map(len, about))
+    for key, value in about.items():
+        click.echo(f"{key:{width}}  {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def change_names(mount_path: str, words: list[str]) -> None:
+    """Write one command to the mount's name server."""
+    for word in words:
+        if any(letter.isspace() for letter in word):
+            raise InvalidArgumentError(f"{word!r}: a path in the name space cannot hold white space here")
+    file = control_directory(mount_path) / "mounts"
+    try:
+        limited(file.write_text, " ".join(words) + "\n")
+    except OSError as exc:
+        raise K42Error(f"{' '.join(words)}: {_reason(file, exc)}") from None
+
+
+def _reason(file: Path, exc: OSError) -> str:
+    """Return the server's own words for the refusal, which it keeps in the file's attribute, or the errno's."""
+    try:
+        return limited(os.getxattr, str(file), "user.k42.error").decode()
+    except OSError:
+        return exc.strerror or str(exc)
+
+
+def show_status(as_json: bool) -> None:
+    """Print every k42fs mount with its daemon's state."""
+    rows = [_about(entry) for entry in mount_entries() if entry.is_k42fs]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo("no k42fs is mounted")
+        return
+    width = max(len(row["path"]) for row in rows)
+    click.echo(f"{'MOUNT POINT':{max(width, 11)}}  STATE      PID  PROCESSORS  MODEL  PRESET        SIZE")
+    for row in rows:
+        click.echo(
+            f"{row['path']:{max(width, 11)}}  {row['state']:6} {row.get('pid', '-'):>7}  "
+            f"{row.get('processors', '-'):>10}  {row.get('model', '-'):5}  {row.get('preset', '-'):12}  "
+            f"{row.get('size', '-')}"
+        )
+
+
+def _about(entry: MountEntry) -> dict[str, Any]:
+    row: dict[str, Any] = {"path": entry.path}
+    try:
+        if limited(is_dead, entry.path):
+            return {**row, "state": "dead"}
+        config = json.loads(limited((Path(entry.path) / ".k42" / "config.json").read_text))
+    except TimeoutError:
+        return {**row, "state": "hung"}
+    except OSError as exc:
+        return {**row, "state": f"error ({exc.strerror})"}
+    return {**row, "state": "alive", **config}

@@ -1,0 +1,42 @@
+"""From a server's view of an inode to pyfuse3's entry attributes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyfuse3
+
+from k42fs.servers.fs_file import FSFile
+
+CACHE_SECONDS: Final = 3600.0
+"""How long the kernel may keep names and attributes. Every change made behind its back is announced (notifier.py)."""
+
+BLOCK_BYTES: Final = 4096
+
+
+def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
+    """Return what the kernel keeps of *file*, under the number *node_id*."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = node_id  # type: ignore[assignment]
+    entry.generation = file.generation
+    entry.entry_timeout = CACHE_SECONDS
+    entry.attr_timeout = CACHE_SECONDS
+    entry.st_mode = file.mode  # type: ignore[assignment]
+    entry.st_nlink = file.nlink
+    entry.st_uid = file.uid
+    entry.st_gid = file.gid
+    entry.st_size = file.size
+    entry.st_blocks = file.blocks
+    entry.st_rdev = file.rdev
+    entry.st_atime_ns = file.atime_ns
+    entry.st_mtime_ns = file.mtime_ns
+    entry.st_ctime_ns = file.ctime_ns
+    return entry
+
+
+def negative_entry() -> pyfuse3.EntryAttributes:
+    """Return the answer that lets the kernel remember that a name does not exist."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = 0  # type: ignore[assignment]
+    entry.entry_timeout = CACHE_SECONDS
+    return entry

@@ -1,0 +1,61 @@
+"""Which processor serves whom: sticky by caller, handed out in turn.
+
+A caller keeps its processor while it is remembered, so its translation entries, free lists and name caches stay warm
+there. New callers take the next processor in turn, which spreads `make -j` evenly without any shared counter in the
+model. The table is bounded: the caller met longest ago is forgotten first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyfuse3
+
+from k42fs.ids import VP
+from k42fs.servers.credentials import Creds
+
+CALLERS_MAX: Final = 4096
+
+
+class Caller:
+    """A process (its thread, as the kernel tells it): its processor, and its credentials when it last called."""
+
+    __slots__ = ("creds", "vp")
+
+    def __init__(self, vp: VP, creds: Creds) -> None:
+        self.vp = vp
+        self.creds = creds
+
+
+class CallerTable:
+    """Callers by the thread id that the kernel sends as pid."""
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+        self._next = 0
+        self._by_pid: dict[int, Caller] = {}
+
+    def caller(self, ctx: pyfuse3.RequestContext) -> Caller:
+        """Return the caller of a request, choosing its processor at its first."""
+        caller = self._by_pid.get(ctx.pid)
+        if caller is None:
+            return self._meet(ctx)
+        creds = caller.creds
+        if creds.uid != ctx.uid or creds.gid != ctx.gid or creds.umask != ctx.umask:
+            caller.creds = Creds(ctx.uid, ctx.gid, ctx.pid, ctx.umask)
+        return caller
+
+    def _meet(self, ctx: pyfuse3.RequestContext) -> Caller:
+        caller = Caller(VP(self._next), Creds(ctx.uid, ctx.gid, ctx.pid, ctx.umask))
+        self._by_pid[ctx.pid] = caller
+        self._next = (self._next + 1) % self._processors
+        if len(self._by_pid) > CALLERS_MAX:
+            del self._by_pid[next(iter(self._by_pid))]
+        return caller
+
+    def callers_per_vp(self) -> list[int]:
+        """Return how many remembered callers each processor has."""
+        counts = [0] * self._processors
+        for caller in self._by_pid.values():
+            counts[caller.vp] += 1
+        return counts

@@ -1,0 +1,142 @@
+"""One mount's life: build the system, serve until it ends, leave nothing behind.
+
+It ends by SIGINT, SIGTERM or SIGHUP, or when the kernel says that the mount is gone (umount). In each case the mount is
+taken away, queued invalidations are finished, and the process can exit with 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import pyfuse3
+import trio
+
+from k42fs.ids import VP
+from k42fs.personality.notifier import Notifier
+from k42fs.personality.operations import Operations
+from k42fs.personality.options import MountOptions
+from k42fs.personality.session import SessionWaiting
+from k42fs.servers.system import System, SystemOptions
+
+log = logging.getLogger(__name__)
+
+WORKERS_MAX: Final = 64
+CLEANUP_SECONDS: Final = 0.1
+"""How often each processor's clean-up runs while there is work. K42: 100 ms in servers."""
+
+IDLE_CLEANUP_SECONDS: Final = 2.0
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class MountFailedError(Exception):
+    """libfuse refused the mount; its own words are on the standard error."""
+
+
+def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[], object]) -> None:
+    """Mount on *path* and serve until the end; *on_ready* is called once the mount can answer.
+
+    Raises:
+        MountFailedError: libfuse or the kernel refused.
+    """
+    logging.basicConfig(
+        level=options.log_level.upper(), format=LOG_FORMAT, filename=log_path or None, force=True
+    )
+    system = System(
+        SystemOptions(
+            processors=options.processors,
+            preset=options.preset,
+            model=options.model,
+            seed=options.seed,
+            size_bytes=options.size,
+            is_read_only=options.is_read_only,
+            updates_atime=not options.noatime,
+            is_live=True,
+            checks_permissions=False,
+            root_uid=os.getuid(),
+            root_gid=os.getgid(),
+        )
+    )
+    waiting = SessionWaiting()
+    waiting.install()
+    notifier = Notifier()
+    operations = Operations(system, waiting.baton, notifier, options)
+    try:
+        pyfuse3.init(operations, path, _fuse_options(options))
+    except RuntimeError as exc:
+        waiting.uninstall()
+        raise MountFailedError(f"{path} could not be mounted: {exc}") from None
+    log.info("mounted on %s: %s", path, options)
+    try:
+        trio.run(_run, operations, on_ready)
+    finally:
+        notifier.close()
+        pyfuse3.close(unmount=True)
+        _detach_if_still_there(path)
+        waiting.uninstall()
+        log.info("unmounted %s", path)
+
+
+def _fuse_options(options: MountOptions) -> set[str]:
+    return {
+        *pyfuse3.default_options,
+        "fsname=k42fs",
+        "subtype=k42fs",
+        *options.kernel_flags,
+    }
+
+
+async def _run(operations: Operations, on_ready: Callable[[], object]) -> None:
+    async with trio.open_nursery() as nursery:
+
+        def outside(awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
+            nursery.start_soon(_report, awaitable, done)
+
+        operations.machine.host(outside, trio.sleep)
+        nursery.start_soon(_end_on_signal)
+        nursery.start_soon(_clean_up, operations)
+        on_ready()
+        await pyfuse3.main(min_tasks=1, max_tasks=WORKERS_MAX)
+        nursery.cancel_scope.cancel()
+
+
+async def _report(awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    """Wait for something outside the machine, for a thread that left it, and bring the outcome back."""
+    try:
+        value = await awaitable
+    except Exception as exc:
+        done(None, exc)
+    else:
+        done(value, None)
+
+
+async def _end_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for number in signals:
+            log.info("ending on %s", signal.Signals(number).name)
+            pyfuse3.terminate()
+
+
+async def _clean_up(operations: Operations) -> None:
+    """Run each processor's clean-up daemon in turn: deferred destruction, and the free lists."""
+    served = -1
+    while True:
+        is_idle = served == operations.requests
+        served = operations.requests
+        await trio.sleep(IDLE_CLEANUP_SECONDS if is_idle else CLEANUP_SECONDS)
+        for vp in range(operations.machine.config.processors):
+            await operations.clean_up(VP(vp))
+
+
+def _detach_if_still_there(path: str) -> None:
+    """Detach lazily what libfuse left: it cannot unmount while somebody's current directory is inside."""
+    with open("/proc/self/mounts", errors="surrogateescape") as table:
+        mounts = [line.split(" ")[1:3] for line in table]
+    escaped = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    if [escaped, "fuse.k42fs"] in mounts:
+        command = ["umount", "-l", path] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", path]
+        subprocess.run(command, check=False, capture_output=True, timeout=10)

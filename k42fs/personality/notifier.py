@@ -1,0 +1,65 @@
+"""Telling the kernel what changed behind its cache, from a thread of its own.
+
+The kernel's notify calls block while a request on the same directory or inode is in progress, so they may not be made
+from a handler. One daemon thread makes them in order; `drain` lets a control write wait until its own are through.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pyfuse3
+
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """A queue of invalidations. Safe to call from the event loop: nothing here blocks but `drain`."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def entry_changed(self, parent_id: int, name: bytes) -> None:
+        """The kernel must look *name* up again in the directory *parent_id*."""
+        self._put(partial(pyfuse3.invalidate_entry, parent_id, name))  # type: ignore[arg-type]
+
+    def attributes_changed(self, node_id: int) -> None:
+        """The kernel must ask for *node_id*'s attributes again; its data stays."""
+        self._put(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))  # type: ignore[arg-type]
+
+    def data_changed(self, node_id: int) -> None:
+        """The kernel must read *node_id* again."""
+        self._put(partial(pyfuse3.invalidate_inode, node_id))  # type: ignore[arg-type]
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Block until what was queued before is through. For threads other than the event loop's."""
+        done = threading.Event()
+        self._put(done.set)
+        return done.wait(timeout_seconds)
+
+    def close(self) -> None:
+        """Stop after the calls queued so far; waits for at most two seconds."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join(2.0)
+            self._thread = None
+
+    def _put(self, call: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="k42fs-notify", daemon=True)
+            self._thread.start()
+        self._calls.put(call)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call()
+            except FileNotFoundError:
+                pass  # the kernel had not cached it
+            except OSError as exc:
+                log.warning("the kernel refused an invalidation: %s", exc)

@@ -1,0 +1,60 @@
+"""`user.k42.*`: extended attributes that show the object behind a file. Never listed, so that no tool copies them.
+
+    user.k42.impl     the implementation that serves the file now
+    user.k42.object   all there is to say about it, as JSON
+
+A file that nobody has open and a directory that nobody has searched are cold: they are tokens of their server, and no
+object stands for them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from k42fs.errors import InvalidArgumentError, NoDataError, ReadOnlyError
+from k42fs.personality.nodes import Node
+from k42fs.servers.system import System
+
+OBJECT_PREFIX: Final = b"user.k42."
+
+
+class ObjectAttributes:
+    """Reads and, where that means something, sets the attributes."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._readers: Final[dict[bytes, Callable[[Node], str]]] = {
+            b"user.k42.impl": self._implementation,
+            b"user.k42.object": self._about,
+        }
+
+    def get(self, node: Node, name: bytes) -> bytes:
+        """Return the attribute's text."""
+        try:
+            return self._readers[name](node).encode()
+        except KeyError:
+            raise NoDataError(f"there is no attribute {name!r}") from None
+
+    def set(self, node: Node, name: bytes, value: bytes) -> None:
+        """Choose the implementation of a file's object: one that serves it already is no change."""
+        if name not in self._readers:
+            raise NoDataError(f"there is no attribute {name!r}")
+        if name != b"user.k42.impl":
+            raise ReadOnlyError(f"{name!r} can only be read")
+        if value.strip() != self._implementation(node).encode():
+            raise InvalidArgumentError(f"no other implementation of this object is called {value!r}")
+
+    def refuse_removal(self, name: bytes) -> None:
+        """These attributes stand for something that is always there."""
+        raise ReadOnlyError(f"{name!r} cannot be removed") if name in self._readers else NoDataError
+
+    def _implementation(self, node: Node) -> str:
+        return self._system.implementation_of(node.file)
+
+    def _about(self, node: Node) -> str:
+        about: dict[str, Any] = {"node": node.node_id, "inode": node.file.ino, "generation": node.file.generation}
+        about["kernel_lookups"] = node.nlookup
+        about.update(self._system.object_of(node.file))
+        return json.dumps(about)

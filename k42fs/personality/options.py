@@ -1,0 +1,142 @@
+"""Mount options: the text after ``-o``, parsed into a frozen value that refuses nonsense."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from k42fs.errors import ConfigError
+from k42fs.machine import preset_names
+
+Model = Literal["full", "calls", "off"]
+
+KERNEL_FLAGS: Final = {"dev", "nodev", "suid", "nosuid", "exec", "noexec", "ro", "allow_other", "sync", "dirsync"}
+"""Flags that go to the kernel as they are."""
+
+IGNORED: Final = {"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail"}
+"""What mount(8) and /etc/fstab add for themselves."""
+
+_SIZE: Final = re.compile(r"(\d+)([kmgtKMGT]?)(?:i?[bB])?")
+_SHIFT: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def default_size_bytes() -> int:
+    """Half of the machine's memory, as tmpfs does."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountOptions:
+    """Everything ``-o`` can say. Sizes in bytes."""
+
+    processors: int = 8
+    preset: str = "dir-1024"
+    model: Model = "full"
+    size: int = field(default_factory=default_size_bytes)
+    seed: int = 0
+    acl: bool = False
+    noatime: bool = False
+    nonempty: bool = False
+    log: str = ""
+    log_level: str = "info"
+    kernel_flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.processors <= 1024:
+            raise ConfigError(f"processors={self.processors}: must be from 1 to 1024")
+        if self.preset not in preset_names():
+            raise ConfigError(f"preset={self.preset}: unknown; one of {', '.join(preset_names())}")
+        if self.model not in get_args(Model):
+            raise ConfigError(f"model={self.model}: unknown; one of {', '.join(get_args(Model))}")
+        if self.size < 1 << 16:
+            raise ConfigError(f"size={self.size}: must be at least 64k")
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}: must not be negative")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"log_level={self.log_level}: unknown; one of {', '.join(LOG_LEVELS)}")
+
+    @property
+    def is_read_only(self) -> bool:
+        return "ro" in self.kernel_flags
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that *text* names: digits with k, m, g or t (powers of 1024), or N% of memory."""
+    if text.endswith("%") and text[:-1].isdigit():
+        return default_size_bytes() * 2 * int(text[:-1]) // 100
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"size={text}: not a size; write digits with k, m, g or t, or N%")
+    return int(match[1]) << _SHIFT[match[2].lower()]
+
+
+def parse_options(words: list[str]) -> MountOptions:
+    """Parse comma-separated option *words*; the last of two contradicting ones holds.
+
+    Raises:
+        ConfigError: an unknown option (with the nearest known one), or a value out of its range.
+    """
+    values: dict[str, object] = {}
+    flags: dict[str, None] = {}
+    for word in (piece for text in words for piece in text.split(",") if piece):
+        key, has_value, text = word.partition("=")
+        if key in IGNORED or key.startswith(("x-", "comment")):
+            if key == "rw":
+                flags.pop("ro", None)
+        elif key in KERNEL_FLAGS and not has_value:
+            flags.pop(key[2:] if key.startswith("no") else f"no{key}", None)
+            flags[key] = None
+        elif key in _PARSERS:
+            values[key] = _PARSERS[key](key, has_value, text)
+        else:
+            near = get_close_matches(key, [*_PARSERS, *sorted(KERNEL_FLAGS)], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"unknown mount option {word!r}{hint}")
+    return MountOptions(**values, kernel_flags=tuple(flags))  # type: ignore[arg-type]
+
+
+def _text(key: str, has_value: str, text: str) -> str:
+    if not has_value or not text:
+        raise ConfigError(f"{key} needs a value: {key}=...")
+    return text
+
+
+def _number(key: str, has_value: str, text: str) -> int:
+    if not re.fullmatch(r"\d+", _text(key, has_value, text)):
+        raise ConfigError(f"{key}={text}: not a whole number")
+    return int(text)
+
+
+def _flag(key: str, has_value: str, _text: str) -> bool:
+    if has_value:
+        raise ConfigError(f"{key} takes no value")
+    return True
+
+
+def _path(key: str, has_value: str, text: str) -> str:
+    return str(Path(_text(key, has_value, text)).absolute())
+
+
+def _size(key: str, has_value: str, text: str) -> int:
+    return parse_size(_text(key, has_value, text))
+
+
+_PARSERS: Final = {
+    "processors": _number,
+    "preset": _text,
+    "model": _text,
+    "size": _size,
+    "seed": _number,
+    "acl": _flag,
+    "noatime": _flag,
+    "nonempty": _flag,
+    "log": _path,
+    "log_level": _text,
+}
+
+assert set(_PARSERS) == {item.name for item in fields(MountOptions)} - {"kernel_flags"}

@@ -1,0 +1,135 @@
+"""One request: a thread on the caller's processor, one operation driven inline, one answer.
+
+A handler made by `by_caller` or `by_handle` is a trio coroutine as pyfuse3 wants it, but in the usual case it reaches
+no checkpoint: the operation's own coroutine is driven to its end with one ``send``, as K42's protected procedure call
+hands the caller's processor to the server. Only an operation that must wait (a lock whose holder waits outside the
+machine) parks its trio task, and then hands the session's baton on first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+
+from k42fs.ids import VP
+from k42fs.machine import Machine, Thread
+from k42fs.objects import COSMgr
+from k42fs.personality.boundary import answer_for
+from k42fs.personality.clients import CallerTable
+from k42fs.personality.handles import HandleTable
+from k42fs.personality.session import ReaderBaton
+
+R = TypeVar("R")
+P = ParamSpec("P")
+
+WAIT_SECONDS_MAX: Final = 60.0
+"""An operation parked longer than this is a bug of ours: it is logged and answered EIO, and the mount lives on."""
+
+
+class Serving:
+    """What every handler needs: the machine, its callers and its handles. Base of the operations."""
+
+    def __init__(self, machine: Machine, cos: COSMgr, baton: ReaderBaton) -> None:
+        self.machine = machine
+        self.cos = cos
+        self.callers = CallerTable(machine.config.processors)
+        self.handles = HandleTable()
+        self.last_vp = VP(0)
+        self.requests = 0
+        self._baton = baton
+
+    def begin(self, vp: VP) -> Thread:
+        """Return an active thread on processor *vp*."""
+        self.last_vp = vp
+        self.requests += 1
+        th = self.machine.enter(vp)
+        self.cos.activate(th)
+        return th
+
+    def end(self, th: Thread) -> None:
+        """Give back what `begin` gave."""
+        self.cos.deactivate(th)
+        self.machine.leave(th)
+
+    async def run(self, th: Thread, coro: Coroutine[Any, Any, R]) -> R:
+        """Run one operation that is not a request of its own."""
+        try:
+            effect = coro.send(None)
+        except StopIteration as done:
+            result: R = done.value
+            return result
+        return await self.wait(th, coro, effect)
+
+    async def wait(self, th: Thread, coro: Coroutine[Any, Any, R], effect: object) -> R:
+        """Finish *coro*, which asked for *effect* and could not go on, without holding up other requests."""
+        done = trio.Event()
+        suspended = self.machine.suspend(th, coro, effect, done.set)
+        async with self._baton.lent():
+            with trio.fail_after(WAIT_SECONDS_MAX):
+                await done.wait()
+        result: R = suspended.result()
+        return result
+
+    def failure(self, exc: Exception, request: str) -> pyfuse3.FUSEError:
+        """Return the answer for a request that ended in *exc*."""
+        return answer_for(exc, request, self.machine.recent_events)
+
+
+S = TypeVar("S", bound=Serving)
+Operation = Callable[Concatenate[S, Thread, P], Coroutine[Any, Any, R]]
+Handler = Callable[Concatenate[S, P], Coroutine[Any, Any, R]]
+
+
+def by_caller(operation: Operation[S, P, R]) -> Handler[S, P, R]:
+    """Make a handler of an operation whose last argument is the request's context."""
+    request = operation.__name__
+
+    async def handler(self: S, *args: Any) -> R:
+        caller = self.callers.caller(args[-1])
+        th = self.begin(caller.vp)
+        th.creds = caller.creds
+        try:
+            coro = operation(self, th, *args)  # type: ignore[call-arg, arg-type]
+            try:
+                effect = coro.send(None)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            return await self.wait(th, coro, effect)
+        except Exception as exc:
+            raise self.failure(exc, request) from None
+        finally:
+            self.end(th)
+
+    handler.__name__ = request
+    handler.__doc__ = operation.__doc__
+    return handler  # type: ignore[return-value]
+
+
+def by_handle(operation: Operation[S, P, R]) -> Handler[S, P, R]:
+    """Make a handler of an operation whose first argument is a file handle; it runs where the file was opened."""
+    request = operation.__name__
+
+    async def handler(self: S, fh: int, *args: Any) -> R:
+        th = None
+        try:
+            handle = self.handles[fh]
+            th = self.begin(handle.vp)
+            th.creds = handle.creds
+            coro = operation(self, th, handle, *args)  # type: ignore[call-arg, arg-type]
+            try:
+                effect = coro.send(None)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            return await self.wait(th, coro, effect)
+        except Exception as exc:
+            raise self.failure(exc, request) from None
+        finally:
+            if th is not None:
+                self.end(th)
+
+    handler.__name__ = request
+    handler.__doc__ = operation.__doc__
+    return handler  # type: ignore[return-value]

@@ -1,0 +1,182 @@
+"""One whole system: the machine, the object manager, the name server, and the file servers in its name space.
+
+Both front ends build this and nothing else: the FUSE face for a live mount, a workload for a deterministic run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time_ns
+from typing import Any, Final, Literal
+
+from k42fs.errors import BusyError, ConfigError, DeletedObjectError, InvalidArgumentError, NotDirectoryError
+from k42fs.ids import VP, Ref
+from k42fs.machine import Machine, Thread, preset
+from k42fs.objects import COSMgr, SingleRepRoot
+from k42fs.servers.filler_tree import FillerTree
+from k42fs.servers.fs_file import FSFile
+from k42fs.servers.mount_listing import format_listing, table_record
+from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
+from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
+from k42fs.servers.name_tree import NameTree
+from k42fs.servers.pathname import ROOT, PathName
+from k42fs.servers.ramfs.filesystem import RamFS
+
+IDLE_NS: Final = 120 * 10**9
+"""Objects unused for this long are freed by `clean_up` (K42's free-list age)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemOptions:
+    """What a system is made of. Sizes in bytes. `checks_permissions` is off where the kernel checks them."""
+
+    processors: int = 8
+    preset: str = "dir-1024"
+    model: Literal["full", "calls", "off"] = "full"
+    seed: int = 0
+    size_bytes: int = 1 << 30
+    is_read_only: bool = False
+    updates_atime: bool = True
+    is_live: bool = False
+    checks_permissions: bool = True
+    root_uid: int = 0
+    root_gid: int = 0
+    clock_ns: Callable[[], int] = field(default=time_ns)
+
+
+class System:
+    """Everything that serves one mount or one run. The first server is a ramfs at the root, not coverable."""
+
+    def __init__(self, options: SystemOptions) -> None:
+        self.options = options
+        config = preset(options.preset, processors=options.processors, seed=options.seed)
+        self.machine = Machine(config, options.model, options.is_live, options.clock_ns)
+        self.cos = COSMgr(self.machine)
+        filler = FillerTree()
+        self.filler_tree: Ref = SingleRepRoot(self.cos, filler).ref
+        self.trees: dict[Ref, NameTree] = {}
+        self._retired: dict[Ref, NameTree] = {}
+        root = self._make_ramfs(options.size_bytes)
+        table = MountTable()
+        self.root_entry: MountEntry = table.register(ROOT, root.ref, description=b"ramfs")
+        self.root_tree = root
+        self._mgr = MountPointMgr(self.cos, table)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The mount table now."""
+        return self._mgr.snapshot
+
+    def _make_ramfs(self, size_bytes: int) -> NameTree:
+        options = self.options
+        fs = RamFS(self.machine, size_bytes, uid=options.root_uid, gid=options.root_gid)
+        fs.is_read_only = options.is_read_only
+        fs.updates_atime = options.updates_atime
+        tree = NameTree(self.cos, fs, check=options.checks_permissions)
+        self.trees[tree.ref] = tree
+        return tree
+
+    def name_server(self, th: Thread) -> MountPointMgrRep:
+        """Return the name server, for one call."""
+        rep: MountPointMgrRep = th.deref(self._mgr.ref)
+        return rep
+
+    async def attach(
+        self, th: Thread, kind: str, prefix: PathName, size_bytes: int | None, is_coverable: bool
+    ) -> MountEntry:
+        """Start a server and mount it at *prefix*.
+
+        Raises:
+            ConfigError: no server of this kind, or a size that is too small.
+        """
+        if kind != "ramfs":
+            raise ConfigError(f"server {kind!r} is unknown: only ramfs can be attached")
+        if size_bytes is not None and size_bytes < 1 << 16:
+            raise ConfigError(f"size={size_bytes}: must be at least 64k")
+        if not prefix.components:
+            raise BusyError("the root server cannot be covered")
+        tree = self._make_ramfs(self.options.size_bytes if size_bytes is None else size_bytes)
+        try:
+            return await self.name_server(th).register(
+                th, prefix, tree.ref, description=kind.encode(), is_coverable=is_coverable
+            )
+        except BaseException:
+            await self._destroy(th, self.trees.pop(tree.ref))
+            raise
+
+    async def bind(self, th: Thread, old: PathName, new: PathName, is_coverable: bool) -> MountEntry:
+        """Name at *new* the directory that *old* names now.
+
+        Raises:
+            NameNotFoundError, NotDirectoryError: *old* is none. InvalidArgumentError: *new* lies inside *old*.
+        """
+        if not new.components:
+            raise BusyError("the root server cannot be covered")
+        if new.components[: len(old.components)] == old.components:
+            raise InvalidArgumentError(f"{new} lies inside {old}: the walk would not end")
+        found = self.snapshot.lookup(old.components)
+        if found.rest or found.entry.rel_path.components:
+            file = await th.deref(found.entry.server).resolve(th, bytes(found.server_path))
+            if not file.is_dir:
+                raise NotDirectoryError(f"{old} is not a directory")
+        return await self.name_server(th).bind(th, old, new, is_coverable=is_coverable)
+
+    async def detach(self, th: Thread, prefix: PathName) -> MountEntry:
+        """Take the mount in front at *prefix* away; a server without mounts ends once nobody knows its files."""
+        if not prefix.components:
+            raise BusyError("the root server stays as long as the mount: unmount instead")
+        gone = await self.name_server(th).unregister(th, prefix)
+        if gone.mounts_left == 0:
+            tree = self.trees.pop(gone.entry.server)
+            self._retired[gone.entry.server] = tree
+        return gone.entry
+
+    def entry_at(self, prefix: PathName) -> MountEntry | None:
+        """Return the mount in front at exactly *prefix*."""
+        stack = self.snapshot.mounts.get(prefix.components)
+        return stack[-1] if stack else None
+
+    async def end_retired(self, th: Thread, in_use: Callable[[Ref], bool]) -> None:
+        """Destroy the servers that are detached and no longer in use by the front end."""
+        for ref in [ref for ref in self._retired if not in_use(ref)]:
+            await self._destroy(th, self._retired.pop(ref))
+
+    async def _destroy(self, th: Thread, tree: NameTree) -> None:
+        await tree.trim(th, 0)
+        await self.cos.destroy(th, tree.ref)
+
+    async def clean_up(self, th: Thread) -> None:
+        """Free what *th*'s processor has not used for long. The thread is active."""
+        for tree in list(self.trees.values()):
+            await tree.sweep(th, IDLE_NS)
+
+    # What there is to know
+
+    def object_statistics(self) -> dict[str, Any]:
+        """Return the object manager's counts, ready for JSON."""
+        return {**self.cos.statistics()}
+
+    def listing(self) -> tuple[str, Any]:
+        """Return the name space as text and ready for JSON."""
+        snapshot = self.snapshot
+        return format_listing(snapshot).decode(errors="replace"), table_record(snapshot)
+
+    def object_of(self, file: FSFile) -> dict[str, Any]:
+        """Return what there is to say about the object behind *file*; `object` is None for a cold token."""
+        if not file.obj_ref:
+            return {"object": None, "implementation": "token", "ref": 0}
+        for processor in self.machine.processors:
+            rep = processor.ltt.get(file.obj_ref)
+            if rep is not None:
+                break
+        else:
+            raise DeletedObjectError(f"object {file.obj_ref} has no representative")
+        touched = [p.vp for p in self.machine.processors if file.obj_ref in p.ltt]
+        return {
+            "object": rep.label(),
+            "implementation": type(rep).__name__,
+            "ref": file.obj_ref,
+            "home_processor": max(0, (file.obj_ref >> 19) - 1),
+            "processors": touched,
+        }

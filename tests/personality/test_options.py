@@ -1,0 +1,56 @@
+"""The text after -o."""
+
+from __future__ import annotations
+
+import pytest
+
+from k42fs.errors import ConfigError
+from k42fs.personality.options import default_size_bytes, parse_options, parse_size
+
+
+def test_options_are_parsed_and_kernel_flags_kept_apart() -> None:
+    options = parse_options(["processors=16,size=64m", "model=calls,dev,suid,acl"])
+    assert (options.processors, options.size, options.model, options.acl) == (16, 64 << 20, "calls", True)
+    assert options.kernel_flags == ("dev", "suid")
+
+
+def test_the_last_of_two_contradicting_options_holds() -> None:
+    assert parse_options(["dev,nodev"]).kernel_flags == ("nodev",)
+    assert not parse_options(["ro,rw"]).is_read_only
+    assert parse_options(["processors=2,processors=4"]).processors == 4
+
+
+def test_what_fstab_adds_is_ignored() -> None:
+    assert parse_options(["rw,noauto,user,_netdev,x-systemd.automount,defaults"]) == parse_options([])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processors=0", "must be from 1 to 1024"),
+        ("processors=1025", "must be from 1 to 1024"),
+        ("processors=many", "not a whole number"),
+        ("processors", "needs a value"),
+        ("preset=nonesuch", "unknown; one of"),
+        ("model=fast", "unknown; one of"),
+        ("size=12q", "not a size"),
+        ("size=1", "at least 64k"),
+        ("acl=1", "takes no value"),
+        ("procesors=3", "did you mean processors"),
+        ("frobnicate", "unknown mount option"),
+        ("log_level=loud", "unknown; one of"),
+        ("seed=-1", "not a whole number"),
+    ],
+)
+def test_nonsense_is_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_options([text])
+
+
+@pytest.mark.parametrize(("text", "size"), [("1", 1), ("4k", 4096), ("2M", 2 << 20), ("1GiB", 1 << 30), ("1t", 1 << 40)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+def test_a_share_of_memory_is_a_size() -> None:
+    assert parse_size("50%") == default_size_bytes()
