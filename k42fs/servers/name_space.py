@@ -206,7 +206,7 @@ class NameSpace:
     async def resolve(
         self, th: Thread, path: PathName, *, follows_last: bool = True, dotdot: DotDot = DotDot.POSIX
     ) -> Place:
-        """Return where *path* leads through links; through the last one if *follows_last*, or on a trailing '/'.
+        """Return where *path* leads through links; the last too if *follows_last* or before a '/'.
 
         Raises:
             NameNotFoundError, NotDirectoryError: there is no such place.
