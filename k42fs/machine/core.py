@@ -63,9 +63,10 @@ class TraceItem(NamedTuple):
 class CoherenceCore(Protocol):
     """Caches and directories of all processors. Times are cycles; *cpu* is a processor's number."""
 
-    late: int
-    """Requests older than the history of the resource they asked for, which were served as if it had been
-    free."""
+    @property
+    def late(self) -> int:
+        """Requests older than the history of the resource they asked for, which were served as if it had been
+        free."""
 
     def script(
         self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int

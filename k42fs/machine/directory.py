@@ -23,49 +23,25 @@ COLD, CAPACITY, TRUE_SHARING, FALSE_SHARING, UPGRADE = range(len(MISS_KINDS))
 WORD_SHIFT: Final = 3
 
 
-class LineState:
-    """Directory entry of one line. Uncached: owner -1, no sharers. Owned: owner >= 0. Shared: sharers, a bit
-    per cpu.
+class Sharing:
+    """What is known of a line that has been in two caches or more.
 
-    Once the line has been in two caches it is *shared ever*: `history` remembers its transactions, `lost`
-    maps each processor that a writer invalidated to the epoch from which writes are news to it, `words`
-    holds the epoch of each word's last write. An epoch begins with each change of ownership.
+    `history` remembers its transactions. `lost` maps each processor that a writer invalidated to the epoch
+    from which writes are news to it, `words` holds the epoch of each word's last write; an epoch begins with
+    each change of ownership. `transfers` counts moves between caches since the last reset, `movers` is the
+    set of processors that asked for them, `offsets` for which bytes.
     """
 
-    __slots__ = (
-        "began",
-        "epoch",
-        "free_at",
-        "history",
-        "lost",
-        "movers",
-        "offsets",
-        "owner",
-        "sharers",
-        "transfers",
-        "words",
-    )
+    __slots__ = ("epoch", "history", "lost", "movers", "offsets", "transfers", "words")
 
-    def __init__(self) -> None:
-        self.owner = -1
-        self.sharers = 0
-        self.began = 0  # of the last transaction
-        self.free_at = 0
-        self.history: Reservations | None = None
+    def __init__(self, history: Reservations, words: int) -> None:
+        self.history = history
         self.epoch = 0
         self.lost: dict[int, int] = {}
-        self.words: list[int] = []
+        self.words = [-1] * words
         self.transfers = 0
         self.movers = 0
         self.offsets: dict[int, int] = {}
-
-    def begin_sharing(self, history: int, words: int) -> Reservations:
-        """Note that a second cache comes in."""
-        self.history = Reservations(history)
-        if self.free_at > self.began:
-            self.history.add(self.began, self.free_at)
-        self.words = [-1] * words
-        return self.history
 
     def stamp(self, first: int, nbytes: int) -> None:
         """Note a store to the words that hold bytes *first*.. of the line."""
@@ -76,6 +52,39 @@ class LineState:
     def is_news(self, first: int, nbytes: int, since: int) -> bool:
         """Say whether any of these words was written in epoch *since* or later."""
         return max(self.words[first >> WORD_SHIFT : (first + nbytes + 7) >> WORD_SHIFT]) >= since
+
+    def count(self, cpu: int, offset: int) -> None:
+        """Note that the line moved because *cpu* wanted the byte at *offset*."""
+        self.transfers += 1
+        self.movers |= 1 << cpu
+        self.offsets[offset] = self.offsets.get(offset, 0) + 1
+
+    def reset(self) -> None:
+        self.transfers = self.movers = 0
+        self.offsets.clear()
+
+
+class LineState:
+    """Directory entry of one line. Uncached: owner -1, no sharers. Owned: owner >= 0. Shared: sharers, a bit
+    per cpu. `began` and `free_at`: when the last transaction blocked it. `sharing`: None while only one
+    cache had it.
+    """
+
+    __slots__ = ("began", "free_at", "owner", "sharers", "sharing")
+
+    def __init__(self) -> None:
+        self.owner = -1
+        self.sharers = 0
+        self.began = 0
+        self.free_at = 0
+        self.sharing: Sharing | None = None
+
+    def begin_sharing(self, history: int, words: int) -> Sharing:
+        """Note that a second cache comes in."""
+        self.sharing = Sharing(Reservations(history), words)
+        if self.free_at > self.began:
+            self.sharing.history.add(self.began, self.free_at)
+        return self.sharing
 
 
 class Cache:

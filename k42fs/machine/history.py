@@ -53,6 +53,20 @@ class Reservations:
             now = max(now, ends[i])
         return now
 
+    def reserve(self, now: int, duration: int) -> int:
+        """Take the first free *duration* cycles from *now* on; return when they begin.
+
+        A request from before the floor is not queued: nobody knows who was there. It counts as late.
+        """
+        ends = self._ends
+        if ends and now < ends[-1]:
+            now = self.fit(now, duration)
+            if now < self.floor:
+                self.late += 1
+                return now
+        self.add(now, now + duration)
+        return now
+
     def add(self, start: int, end: int) -> bool:
         """Reserve [start, end). Return False if that was not free: the overlap is merged and counted as
         late."""

@@ -34,6 +34,7 @@ from k42fs.machine.directory import (
     WORD_SHIFT,
     Cache,
     LineState,
+    Sharing,
 )
 from k42fs.machine.history import Reservations
 from k42fs.machine.layout import READ, RMW, Refs
@@ -58,18 +59,30 @@ class PureCore:
         self._line_mask = config.line_bytes - 1
         self._l1_shift = config.l1_line_bytes.bit_length() - 1
         self._l1_mask = config.l1_bytes // (config.l1_ways * config.l1_line_bytes) - 1
+        self._has_sub_blocks = config.l1_line_bytes < config.line_bytes
+        self._l1_ways, self._l1_cycles = config.l1_ways, config.l1_cycles
+        self._l2_ways, self._l2_cycles = config.l2_ways, config.l2_cycles
+        self._busy = config.home_busy_cycles
+        self._clean: dict[
+            tuple[int, int], int
+        ] = {}  # (requester's node, home) -> cycles for data from memory
         # Caches and homes appear when first used, so that a machine of 1024 processors starts at once.
         self._caches: list[Cache | None] = [None] * config.processors
         self._homes: dict[int, Reservations] = {}
         self._lines: dict[int, LineState] = {}
-        self.late = 0
+
+    @property
+    def late(self) -> int:
+        """Requests older than the history of their line or home. Not reset."""
+        lines = (entry.sharing.history.late for entry in self._lines.values() if entry.sharing is not None)
+        return sum(queue.late for queue in self._homes.values()) + sum(lines)
 
     def script(
         self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
     ) -> tuple[int, int]:
         """Do references *start*.. of *refs*. See `CoherenceCore.script`."""
         cache = self._caches[cpu] or self._make_cache(cpu)
-        l1, shift, mask, l1_cycles = cache.l1, self._l1_shift, self._l1_mask, self._config.l1_cycles
+        l1, shift, mask, l1_cycles = cache.l1, self._l1_shift, self._l1_mask, self._l1_cycles
         begin, hits, stores = now, 0, 0
         stopped = -1
         for i in range(start, len(refs)):
@@ -130,9 +143,10 @@ class PureCore:
     def transfers(self) -> Iterator[LineTransfers]:
         """Yield the lines that moved between caches."""
         for line, entry in self._lines.items():
-            if entry.transfers:
-                offsets = sorted(entry.offsets.items(), key=lambda item: (-item[1], item[0]))
-                yield LineTransfers(line, entry.transfers, entry.movers, tuple(offsets))
+            sharing = entry.sharing
+            if sharing is not None and sharing.transfers:
+                offsets = sorted(sharing.offsets.items(), key=lambda item: (-item[1], item[0]))
+                yield LineTransfers(line, sharing.transfers, sharing.movers, tuple(offsets))
 
     def reset_counters(self) -> None:
         """Zero all counts."""
@@ -140,9 +154,8 @@ class PureCore:
             if cache is not None:
                 cache.reset()
         for entry in self._lines.values():
-            entry.transfers = entry.movers = 0
-            entry.offsets.clear()
-        self.late = 0
+            if entry.sharing is not None:
+                entry.sharing.reset()
 
     def copies(self, line: int) -> dict[int, int]:
         """Return the state of each processor's copy of *line*."""
@@ -187,90 +200,140 @@ class PureCore:
 
     def _reference(self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, now: int) -> int:
         """Do one reference of any sort; return the time after."""
-        config = self._config
         cache.counts[code] += 1
         line, tag = addr >> self._line_shift, addr >> self._l1_shift
         ways, tags = cache.l2_set(line), cache.l1[tag & self._l1_mask]
         state = ways.get(line, 0)
         if state < (SHARED if code == READ else EXCLUSIVE):
-            now = self._transact(cpu, cache, code, addr, nbytes, line, state, now)
-            state = ways[line]
+            entry = self._lines.get(line)
+            if entry is None:
+                entry = self._lines[line] = LineState()
+            home = self._home_of(line)
+            if entry.owner < 0 and not entry.sharers and entry.sharing is None:
+                now, state = self._fetch_private(cpu, cache, code, entry, home, line, ways, now)
+            else:
+                now, state = self._transact(cpu, cache, code, addr, nbytes, entry, home, line, state, now)
         elif tag in tags:
             cache.l1_hits += 1
-            now += config.l1_cycles
+            now += self._l1_cycles
         else:
             cache.l2_hits += 1
-            now += config.l2_cycles
+            now += self._l2_cycles
             del ways[line]
             ways[line] = state
         if code != READ:
             if state == EXCLUSIVE:
-                state = TRACKED if self._lines[line].history is not None else MODIFIED
-                cache.set_state(line, state)
+                state = ways[line] = MODIFIED if self._lines[line].sharing is None else TRACKED
+                if self._has_sub_blocks:
+                    cache.set_state(line, state)
             if state == TRACKED:
-                self._lines[line].stamp(addr & self._line_mask, nbytes)
+                sharing = self._lines[line].sharing
+                assert sharing is not None
+                sharing.stamp(addr & self._line_mask, nbytes)
             if code == RMW:
-                now += config.atomic_cycles
+                now += self._config.atomic_cycles
         tags.pop(tag, None)
         tags[tag] = state
-        if len(tags) > config.l1_ways:
+        if len(tags) > self._l1_ways:
             del tags[next(iter(tags))]
         return now
 
+    def _fetch_private(
+        self,
+        cpu: int,
+        cache: Cache,
+        code: int,
+        entry: LineState,
+        home: int,
+        line: int,
+        ways: dict[int, int],
+        now: int,
+    ) -> tuple[int, int]:
+        """Get *line*, which no other cache has or ever had, from memory; return (time, state)."""
+        cache.misses[CAPACITY if cache.was_evicted(line) else COLD] += 1
+        latency, busy = self._clean_cycles(cache.node, home), self._busy
+        queue = self._homes.get(home) or self._make_home(home)
+        start = queue.reserve(now if now > entry.free_at else entry.free_at, busy)  # one cache: in order
+        cache.queued += start - now
+        state = EXCLUSIVE if code == READ else MODIFIED
+        entry.owner, entry.began, entry.free_at = cpu, start, start + (busy if code == READ else latency)
+        ways[line] = state
+        if len(ways) > self._l2_ways:
+            self._evict(cpu, cache, next(iter(ways)), start)
+        return start + latency, state
+
     def _transact(
-        self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, line: int, held: int, now: int
-    ) -> int:
-        """Get *line* in the state that *code* needs, by a request to its home; return when it is there."""
-        entry = self._lines.get(line)
-        if entry is None:
-            entry = self._lines[line] = LineState()
-        home = self._home_of(line)
+        self,
+        cpu: int,
+        cache: Cache,
+        code: int,
+        addr: int,
+        nbytes: int,
+        entry: LineState,
+        home: int,
+        line: int,
+        held: int,
+        now: int,
+    ) -> tuple[int, int]:
+        """Get *line* in the state that *code* needs, in general; return (time, state)."""
         offset = addr & self._line_mask
-        cache.misses[self._miss_kind(cpu, cache, entry, line, offset, nbytes, held)] += 1
         others = entry.sharers & ~(1 << cpu)
-        if entry.history is None and (others or entry.owner >= 0):
-            entry.begin_sharing(self._config.history, self._config.line_bytes >> WORD_SHIFT)
-        moved = entry.owner >= 0 or (code != READ and others)
-        if moved:
-            entry.transfers += 1
-            entry.movers |= 1 << cpu
-            entry.offsets[offset] = entry.offsets.get(offset, 0) + 1
+        sharing = entry.sharing
+        if sharing is None:  # even if *cpu* is the only one now: it was not when it got a shared copy
+            sharing = entry.begin_sharing(self._config.history, self._config.line_bytes >> WORD_SHIFT)
+        cache.misses[self._miss_kind(cpu, cache, sharing, line, offset, nbytes, held)] += 1
+        if entry.owner >= 0 or (code != READ and others):
+            sharing.count(cpu, offset)
         latency, busy = self._latency(cache.node, home, entry, code, others, held)
         blocked = busy if code == READ and entry.owner < 0 else latency
-        start = self._reserve(entry, home, now, blocked, busy)
+        start = self._reserve(sharing, home, now, blocked, busy)
+        entry.began, entry.free_at = start, start + blocked
         cache.queued += start - now
-        state = self._share(cpu, entry, line) if code == READ else self._take_over(cpu, entry, line, others)
+        if code == READ:
+            state = self._share(cpu, entry, line)
+        else:
+            state = TRACKED
+            self._take_over(cpu, entry, sharing, line, others)
         if held:
             cache.set_state(line, state)
         else:
-            self._fill(cpu, cache, line, state, start)
-        return start + latency
+            ways = cache.l2_set(line)
+            ways[line] = state
+            if len(ways) > self._l2_ways:
+                self._evict(cpu, cache, next(iter(ways)), start)
+        return start + latency, state
 
     def _miss_kind(
-        self, cpu: int, cache: Cache, entry: LineState, line: int, offset: int, nbytes: int, held: int
+        self, cpu: int, cache: Cache, sharing: Sharing, line: int, offset: int, nbytes: int, held: int
     ) -> int:
         if held:
             return UPGRADE
-        since = entry.lost.pop(cpu, None)
+        since = sharing.lost.pop(cpu, None)
         if since is not None:
-            return TRUE_SHARING if entry.is_news(offset, nbytes, since) else FALSE_SHARING
+            return TRUE_SHARING if sharing.is_news(offset, nbytes, since) else FALSE_SHARING
         return CAPACITY if cache.was_evicted(line) else COLD
+
+    def _clean_cycles(self, node: int, home: int) -> int:
+        """Return how long data from memory at *home* takes to *node*."""
+        cycles = self._clean.get((node, home))
+        if cycles is None:
+            config = self._config
+            base = config.local_cycles if node == home else config.remote_cycles
+            cycles = self._clean[node, home] = base + 2 * config.hop_cycles * self._hops(node, home)
+        return cycles
 
     def _latency(
         self, node: int, home: int, entry: LineState, code: int, others: int, held: int
     ) -> tuple[int, int]:
         """Return (cycles until the requester can go on, cycles the home is busy)."""
-        config, hops = self._config, self._hops
+        config, hops, busy = self._config, self._hops, self._busy
         there = hops(node, home)
         if entry.owner >= 0:
             owner = config.node(entry.owner)
             legs = there + hops(home, owner) + hops(owner, node)
-            return config.dirty_cycles + config.hop_cycles * legs, config.home_busy_cycles
-        clean = (
-            config.remote_cycles if node != home else config.local_cycles
-        ) + 2 * config.hop_cycles * there
+            return config.dirty_cycles + config.hop_cycles * legs, busy
         if code == READ or not (held or others):
-            return clean, config.home_busy_cycles
+            return self._clean_cycles(node, home), busy
         longest, count = 2 * there, 0
         while others:
             lowest = others & -others
@@ -281,31 +344,28 @@ class PureCore:
         issue = config.inval_issue_cycles * count
         further = max(0, issue - config.inval_issue_cycles)  # the first is part of upgrade_cycles
         upgrade = config.upgrade_cycles + config.hop_cycles * longest + further
-        return (upgrade if held else max(upgrade, clean)), config.home_busy_cycles + issue
+        return (upgrade if held else max(upgrade, self._clean_cycles(node, home))), busy + issue
 
-    def _reserve(self, entry: LineState, home: int, now: int, blocked: int, busy: int) -> int:
+    def _make_home(self, home: int) -> Reservations:
+        # Not there, or there and still empty (which is false): nothing is lost with the old one.
+        queue = self._homes[home] = Reservations(self._config.history)
+        return queue
+
+    def _reserve(self, sharing: Sharing, home: int, now: int, blocked: int, busy: int) -> int:
         """Find and reserve the first time from *now* on when line and home are free; return it."""
-        queue = self._homes.get(home)
-        if queue is None:
-            queue = self._homes[home] = Reservations(self._config.history)
-        history = entry.history
-        start = now
-        if history is None:
-            start = queue.fit(max(now, entry.free_at), busy)  # one cache only, so requests come in order
-        else:
-            for _ in range(FITS_MAX):
-                at = history.fit(start, blocked)
-                start = queue.fit(at, busy)
-                if start == at:
-                    break
-            self._book(history, start, start + blocked)
-        self._book(queue, start, start + busy)
-        entry.began, entry.free_at = start, start + blocked
+        queue = self._homes.get(home) or self._make_home(home)
+        history, start = sharing.history, now
+        for _ in range(FITS_MAX):
+            at = history.fit(start, blocked)
+            start = queue.fit(at, busy)
+            if start == at:
+                break
+        for busy_until, cycles in ((history, blocked), (queue, busy)):
+            if start < busy_until.floor:
+                busy_until.late += 1
+            else:
+                busy_until.add(start, start + cycles)
         return start
-
-    def _book(self, history: Reservations, start: int, end: int) -> None:
-        if start < history.floor or not history.add(start, end):
-            self.late += 1
 
     def _share(self, cpu: int, entry: LineState, line: int) -> int:
         """Directory's part of a read: return the state of the reader's new copy."""
@@ -325,12 +385,11 @@ class PureCore:
         entry.sharers |= 1 << cpu
         return SHARED
 
-    def _take_over(self, cpu: int, entry: LineState, line: int, others: int) -> int:
-        """Directory's part of a write: invalidate all other copies; return the state of the writer's."""
+    def _take_over(self, cpu: int, entry: LineState, sharing: Sharing, line: int, others: int) -> None:
+        """Directory's part of a write: invalidate all other copies; *cpu* becomes the owner."""
         if entry.owner >= 0:
             others = 1 << entry.owner
-        if entry.history is not None:
-            entry.epoch += 1
+        sharing.epoch += 1
         while others:
             lowest = others & -others
             others ^= lowest
@@ -339,18 +398,13 @@ class PureCore:
             assert cache is not None
             cache.drop(line)
             cache.invalidations += 1
-            entry.lost[loser] = entry.epoch
+            sharing.lost[loser] = sharing.epoch
         entry.owner = cpu
         entry.sharers = 0
-        return MODIFIED if entry.history is None else TRACKED
 
-    def _fill(self, cpu: int, cache: Cache, line: int, state: int, now: int) -> None:
-        """Put *line* into L2, evicting the least recently used line of its set if that is full."""
-        ways = cache.l2_set(line)
-        ways[line] = state
-        if len(ways) <= self._config.l2_ways:
-            return
-        victim = next(iter(ways))
+    def _evict(self, cpu: int, cache: Cache, victim: int, now: int) -> None:
+        """Make room: remove *victim*, the least recently used of its set, from the cache and tell its home,
+        at no cost to the processor."""
         if cache.drop(victim) >= MODIFIED:
             cache.write_backs += 1
         cache.note_eviction(victim)
@@ -359,9 +413,7 @@ class PureCore:
             entry.owner = -1
         else:
             entry.sharers ^= 1 << cpu
-        queue = self._homes.get(self._home_of(victim))
-        if queue is not None:  # there is one: the line was fetched through it
-            at = queue.fit(now, self._config.home_busy_cycles)
-            self._book(queue, at, at + self._config.home_busy_cycles)
-        if entry.history is None and not entry.sharers and entry.owner < 0:
+        queue = self._homes[self._home_of(victim)]  # there is one: the line was fetched through it
+        queue.reserve(now, self._busy)
+        if entry.sharing is None:
             del self._lines[victim]
