@@ -128,8 +128,9 @@ class K42Mount:
 
     def start(self) -> None:
         """Mount; AssertionError with the command's words if it refuses."""
-        self.path.mkdir(exist_ok=True)
-        self.path.chmod(0o755)
+        if not is_mounted(self.path):  # a dead mount may lie there, and must not be touched
+            self.path.mkdir(exist_ok=True)
+            self.path.chmod(0o755)
         self._warden.tell("mounted", self.path)
         done = k42fs("mount", "-o", self.options, self.path)
         if done.status != 0 or not is_mounted(self.path):

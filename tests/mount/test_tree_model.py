@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import stat
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+DEPTH_MAX = 8  # whole paths must stay below PATH_MAX, however directories move
+SIZE_MAX = 200
 NAMES = [b"a", b"b", b"c", b"long-" + b"n" * 250]
 
 
@@ -28,6 +31,14 @@ class Node:
         """How many names this inode has in the tree below *root*."""
         own = sum(child is self for child in root.children.values())
         return own + sum(self.links(child) for child in root.children.values())
+
+    def size(self) -> int:
+        """How many names are below this directory."""
+        return len(self.children) + sum(child.size() for child in self.children.values())
+
+    def height(self) -> int:
+        """How many levels are below this inode."""
+        return max((1 + child.height() for child in self.children.values()), default=0)
 
     def contains(self, other: Node) -> bool:
         """Whether *other* is this directory or below it."""
@@ -61,6 +72,8 @@ class TreeExerciser:
         try:
             for step in range(steps):
                 self._random.choice(self._operations)()
+                if self._root.size() > SIZE_MAX:
+                    self._prune()
                 if step % compare_every == 0:
                     self._compare(self._top, self._root)
             self._compare(self._top, self._root)
@@ -71,14 +84,12 @@ class TreeExerciser:
     def _place(self) -> tuple[Node, bytes, bytes]:
         """A random directory of the model, a name in it, and the path of both."""
         node, path = self._root, self._top
-        while True:
+        for depth in range(DEPTH_MAX + 1):
             below = [name for name, child in node.children.items() if child.kind == "dir"]
-            if not below or self._random.random() < 0.35:
+            if not below or depth == DEPTH_MAX or self._random.random() < 0.35:
                 break
             name = self._random.choice(below)
             node, path = node.children[name], path + b"/" + name
-            if len(path) > 2500:
-                break
         name = self._random.choice(NAMES)
         return node, name, path + b"/" + name
 
@@ -187,6 +198,8 @@ class TreeExerciser:
     def _rename(self) -> None:
         source, old_name, old = self._place()
         parent, name, new = self._place()
+        if self._would_be_too_deep(source.children.get(old_name), new):
+            return
 
         def model() -> None:
             moving, replaced = source.children.get(old_name), parent.children.get(name)
@@ -209,6 +222,16 @@ class TreeExerciser:
             parent.children[name] = moving
 
         self._same(f"rename {self._short(old)} {self._short(new)}", lambda: os.rename(old, new), model)
+
+    def _would_be_too_deep(self, moving: Node | None, new: bytes) -> bool:
+        return moving is not None and new[len(self._top) :].count(b"/") + moving.height() > DEPTH_MAX
+
+    def _prune(self) -> None:
+        """Remove the largest tree below the top, as rm -r does."""
+        name, node = max(self._root.children.items(), key=lambda item: item[1].size())
+        self._log.append(f"prune {self._short(self._top + b'/' + name)} of {node.size()}")
+        shutil.rmtree(self._top + b"/" + name)
+        del self._root.children[name]
 
     def _compare(self, path: bytes, node: Node) -> None:
         assert set(os.listdir(path)) == set(node.children), f"names in {self._short(path)!r}"
