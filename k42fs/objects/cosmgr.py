@@ -260,8 +260,8 @@ class COSMgr:
         if answer is Answer.REFUSED:
             self._double_destroys += 1
             return False
-        self._destroyed += 1
         if answer is Answer.GRANTED:
+            self._destroyed += 1
             self.generations(th.vp)
             rep = self.reps[th.vp]
             await th.touch(STAGE1, rep.addr)
@@ -338,8 +338,8 @@ class COSMgr:
 
     @property
     def pending(self) -> int:
-        """Destroyed objects and refs that still wait somewhere."""
-        return sum(rep.pending for rep in self.reps.values())
+        """Destroyed objects whose refs are not free yet. While there are none, daemons may rest."""
+        return self.table.live - 1 - (self._created - self._destroyed)
 
     def stalled_by(self) -> str | None:
         """Say what holds up the token, if it has not moved for eight turns of every daemon."""

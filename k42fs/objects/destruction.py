@@ -169,14 +169,6 @@ class CleanupRep:
     def label(self) -> str:
         return f"COSMgr rep {self.vp}"
 
-    @property
-    def pending(self) -> int:
-        """Objects and refs this processor still has to see to."""
-        objects = [self.stage1_local, self.stage1_remote, self.vp_cleanup]
-        objects += [roots for _, roots in self.delete_sets]
-        refs = len(self.waiting) + len(self.reclaim) + len(self.due)
-        return sum(map(len, objects)) + refs + len(self.transfer) + len(self.incoming)
-
     def stage(self, root: MissHandler) -> None:
         """Take in an object whose entry says "destroying". Its trans_set can no longer grow."""
         is_local = not root.trans_set & ~(1 << self.vp)
@@ -244,7 +236,7 @@ class CleanupRep:
             await self._see_token(th)
         assert self.token_marker is not None
         self.left = self.cos.batch
-        if not await self._free_due_refs(th):
+        if self.due and not await self._free_due_refs(th):
             return
         if not self.generations.elapsed(self.token_marker):
             token.waits += 1

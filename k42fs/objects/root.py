@@ -69,7 +69,8 @@ class Rep:
     """Base of representatives: the two facts a root tells each of them. A rep class need not derive from it.
 
     A rep may have `cleanup(th)`, plain or async: it runs once, when no call can be inside any more, on the
-    processor that made the rep, and gives back what the rep allocated.
+    processor that made the rep (of a single-rep object: on any), and gives back what the rep allocated. It calls
+    no other object, as the daemon that runs it is not active.
     """
 
     __slots__ = ("ref", "root")

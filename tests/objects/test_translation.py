@@ -80,10 +80,10 @@ def test_a_full_part_refuses_clearly_and_recovers_when_objects_go() -> None:
 def test_a_page_without_a_live_entry_is_given_back_and_its_number_used_again() -> None:
     lab = Lab(1)
     blocks = lab.machine.memory.live_blocks
-    for _ in range(3):
+    for stride in (1, 3, 257):
         refs = [single(lab) for _ in range(1024)]
         assert max(refs) < (1 << 19) + 1024 + 256
-        for ref in refs:
+        for ref in [refs[number * stride % 1024] for number in range(1024)]:
             lab.destroy_on(0, ref)
         lab.sweep(8)
         assert (lab.cos.pending, len(lab.cos.table.pages)) == (0, 2)
