@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
-from k42fs.objects import state_word
 from k42fs.objects.debug_checks import CheckedTable, check_active
 from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
 from k42fs.objects.root import CObjRoot
-from k42fs.objects.state_word import CLEANED, DESTROYING, ONE_MISS, WRITING, Answer
+from k42fs.objects.state_word import CLEANED, DESTROYING, Answer, enter_destroy, enter_miss, exit_miss
 from k42fs.objects.translation import (
     ENTRY_BYTES,
     PAGE_SHIFT,
@@ -210,17 +209,18 @@ class COSMgr:
         slot = ref & SLOT_MASK
         entry = Addr(page.addr + slot * ENTRY_BYTES)
         await th.touch(MISS_ENTER, entry)
-        while page.words[slot] & WRITING:
+        while (root := page.handlers[slot]) is not None:
+            answer, page.words[slot] = enter_miss(page.words[slot])
+            if answer is not Answer.WAIT:
+                break
             await th.sleep(SPIN_CYCLES)
-        root = page.handlers[slot]
-        if root is None or page.words[slot] & DESTROYING:
+        if root is None or answer is Answer.REFUSED:
             raise self._deleted(ref)
-        page.words[slot] += ONE_MISS
         try:
             rep = await root.handle_miss(th)
             await th.touch(MISS_EXIT, entry)
         finally:
-            page.words[slot] -= ONE_MISS
+            page.words[slot] = exit_miss(page.words[slot])
         return await getattr(rep, method)(th, *args, **kwargs)
 
     def _deleted(self, ref: Ref) -> DeletedObjectError:
@@ -253,7 +253,7 @@ class COSMgr:
             self._double_destroys += 1
             return False
         while True:
-            answer, page.words[slot] = state_word.enter_destroy(page.words[slot])
+            answer, page.words[slot] = enter_destroy(page.words[slot])
             if answer is not Answer.WAIT:
                 break
             await th.sleep(SPIN_CYCLES)

@@ -69,8 +69,8 @@ class Rep:
     """Base of representatives: the two facts a root tells each of them. A rep class need not derive from it.
 
     A rep may have `cleanup(th)`, plain or async: it runs once, when no call can be inside any more, on the
-    processor that made the rep (of a single-rep object: on any), and gives back what the rep allocated. It calls
-    no other object, as the daemon that runs it is not active.
+    processor that made the rep (of a single-rep object: on any), and gives back what the rep allocated. It
+    calls no other object, as the daemon that runs it is not active.
     """
 
     __slots__ = ("ref", "root")
@@ -105,12 +105,12 @@ class CObjRoot:
     def __init__(self, cos: COSMgr, layout: Layout, vp: VP, at: WellKnown | None) -> None:
         self.cos = cos
         self.trans_set = 0
+        self.ref: Ref = cos.publish(vp, self, at)  # first: it may refuse
         self.addr: Addr = cos.memory.alloc(vp, layout, layout.kind, owner=self)
-        self.ref: Ref = cos.publish(vp, self, at)
 
     def label(self) -> str:
         """Name this object in statistics and traces."""
-        return f"{type(self).__name__} {getattr(self, 'ref', '(new)')}"
+        return f"{type(self).__name__} {self.ref}"
 
     @property
     def type_name(self) -> str:

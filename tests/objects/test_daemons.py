@@ -12,8 +12,10 @@ from k42fs.ids import VP, Ref
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine
 from k42fs.machine.thread import Thread
-from k42fs.objects import COSMgr
+from k42fs.objects import COSMgr, state_word
 from k42fs.objects.counter import ReplicatedCounter, ReplicatedCounterRoot, create_replicated, create_shared
+from k42fs.objects.state_word import Answer
+from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK
 
 PERIOD = 200_000
 
@@ -76,6 +78,41 @@ def test_a_destroy_waits_for_the_miss_in_progress_which_then_ends_well(seed: int
     machine.run()
     assert sorted(order) == ["called", "destroyed"]
     assert machine.now >= 50_000
+
+
+def test_a_miss_waits_while_the_root_is_replaced_and_then_meets_the_new_one() -> None:
+    machine, cos = deterministic(2)
+    ref = ReplicatedCounterRoot(cos, 1, 1, VP(0)).ref
+    replacement = ReplicatedCounterRoot(cos, 1000, 1, VP(0))
+    page, slot = cos.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
+    answer, page.words[slot] = state_word.enter_switch(page.words[slot])
+    assert answer is Answer.GRANTED
+    seen: list[int] = []
+
+    async def caller(th: Thread) -> None:
+        cos.activate(th)
+        seen.append(await th.deref(ref).value(th))
+        cos.deactivate(th)
+
+    async def switcher(th: Thread) -> None:
+        cos.activate(th)
+        await th.sleep(30_000)
+        assert seen == []
+        page.handlers[slot] = replacement
+        page.words[slot] = state_word.write_complete(page.words[slot])
+        assert await cos.destroy(th, ref), "it is owed to whoever ends the switch"
+        while state_word.misses(page.words[slot]) or not seen:
+            await th.sleep(10_000)
+        answer, page.words[slot] = state_word.exit_switch(page.words[slot])
+        assert answer is Answer.PENDING
+        assert await cos.destroy(th, ref)
+        cos.deactivate(th)
+
+    machine.spawn(VP(0), caller)
+    machine.spawn(VP(1), switcher)
+    machine.run()
+    assert seen == [1000]
+    assert cos.pending == 1
 
 
 async def life(th: Thread, cos: COSMgr, peers: list[Ref], times: int) -> None:
