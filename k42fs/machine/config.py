@@ -75,6 +75,16 @@ class MachineConfig:
         """Number of nodes that hold a processor."""
         return -(-self.processors // self.processors_per_node)
 
+    @property
+    def poll_cycles_max(self) -> int:
+        """How long a waiter for a blocking lock polls at least."""
+        return self.spin_polls * self.poll_cycles
+
+    @property
+    def patience_cycles(self) -> int:
+        """How long it waits before it blocks if its processor has nothing else to run."""
+        return self.poll_cycles_max + self.yield_polls * self.yield_cycles
+
     def node(self, vp: int) -> int:
         """Return the node of processor *vp*."""
         return vp // self.processors_per_node

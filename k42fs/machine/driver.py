@@ -178,6 +178,12 @@ class Machine:
         self._threads += 1
         return self._thread_class(self, vp, self._threads, name)
 
+    def retire(self, th: Thread) -> None:
+        """Give back the stack of a thread that has ended, for the next one on its processor."""
+        if th.stack_addr is not None:
+            self.memory.free(th.vp, th.stack_addr)
+            th.stack_addr = None
+
     def stack_line(self, vp: VP) -> Addr:
         return self.memory.alloc(vp, STACK)
 
@@ -219,6 +225,17 @@ class Machine:
         home = self.memory.home(addr // config.line_bytes)
         hops = config.hops(a, home) + config.hops(home, b) + config.hops(b, a) + 4 * config.hops(a, b)
         return 3 * config.dirty_cycles + config.hop_cycles * hops
+
+    def unblock_cycles(self, waker: int, sleeper: int) -> int:
+        """Return how long a blocked thread of processor *sleeper* takes to run once *waker* unblocks it, if
+        both are otherwise idle: the message's two lines and the interrupt, and their receipt.
+        """
+        config = self.config
+        if waker == sleeper:
+            return config.unblock_cycles
+        hops = config.hops(config.node(waker), config.node(sleeper))
+        transfers = 3 * (config.dirty_cycles + 2 * config.hop_cycles * hops)
+        return config.unblock_cycles + transfers + config.ipi_cycles + 2 * config.hop_cycles * hops
 
     def grant(self, by: Thread, heir: Thread) -> None:
         """*heir*, which waits for a lock, has it now from *by*."""

@@ -38,6 +38,7 @@ class LockBase:
 
     __slots__ = (
         "__weakref__",
+        "_granted",
         "_history",
         "_start",
         "acquisitions",
@@ -81,7 +82,8 @@ class LockBase:
         self.max_wait = 0
         self.last_vp = NO_VP
         self.free_at = 0
-        self._start = 0
+        self._start = 0  # of the present holding: when nobody else can have the lock any more,
+        self._granted = 0  # and when the holder really has it, the hand-off being over
         self._history: Reservations | None = None
 
     def __del__(self) -> None:
@@ -129,53 +131,60 @@ class LockBase:
         self.waited_cycles += cycles
         self.max_wait = max(self.max_wait, cycles)
 
-    def _enter(self, th: Thread) -> None:
-        """Find th's place in virtual time for a lock that is free in fact, and set its clock there."""
-        proc = th.proc
+    def _enter(self, th: Thread) -> int:
+        """Find th's place in virtual time for a lock that is free in fact; return when it has the lock.
+
+        The caller lets th's clock reach that time.
+        """
+        now = th.proc.clock
         if self._history is None and self.last_vp not in (th.vp, NO_VP):
             # A second processor: from now on clocks may come out of order. One's own clock never does.
             self._history = Reservations(self.machine.config.history)
             if self.free_at > self._start:
                 self._history.add(self._start, self.free_at)
-        if self._history is not None and proc.clock < self.free_at:
-            self._wait_in_past(th, self._history)
-        else:
-            self._start = proc.clock
+        self._start = now
+        if self._history is not None and now < self.free_at:
+            now = self._wait_in_past(th, self._history)
         self.last_vp = th.vp
+        self._granted = now
+        return now
 
-    def _wait_in_past(self, th: Thread, history: Reservations) -> None:
-        """Take the first gap from th's clock on. What lies before the history is skipped, but is no
-        waiting."""
-        proc = th.proc
+    def _wait_in_past(self, th: Thread, history: Reservations) -> int:
+        """Take the first gap from th's clock on; return when the hand-off is over. What lies before the
+        history is skipped, but is no waiting.
+        """
+        machine, proc = self.machine, th.proc
         proc.idle_until(history.clamp(proc.clock))
         arrival = proc.clock
-        hand_off = self.machine.hand_off_cycles(self.last_vp, th.vp, self.addr)
         usual = self.held_cycles // self.acquisitions if self.acquisitions else 0
-        start = history.fit(arrival, usual)
-        if start > arrival:
-            start = history.fit(arrival, usual + hand_off)
-            proc.spin_until(start + hand_off)
-            self._note_wait(start + hand_off - arrival)
-            proc.ring.append((arrival, LOCK_WAIT, self.addr))
-        self._start = start
+        self._start = history.fit(arrival, usual)
+        if self._start == arrival:
+            return arrival
+        hand_off = machine.hand_off_cycles(self.last_vp, th.vp, self.addr)
+        if self.blocks and self._start - arrival > machine.config.patience_cycles:
+            hand_off += machine.unblock_cycles(self.last_vp, th.vp)
+        self._start = history.fit(arrival, usual + hand_off)
+        granted = self._start + hand_off
+        self._note_wait(granted - arrival)
+        proc.ring.append((arrival, LOCK_WAIT, self.addr))
+        return granted
 
     def _leave(self, end: int) -> None:
         """Book the holding that ends at *end*."""
+        self.held_cycles += end - self._granted
         if self._history is not None:
             self._history.add(self._start, end)
         self.free_at = max(self.free_at, end)
 
     async def _park(self, th: Thread) -> None:
         """Wait until a releaser grants the lock; `th.granted_at` is then when. The caller has queued *th*."""
-        machine = self.machine
-        arrival = th.proc.clock
-        th.proc.ring.append((arrival, LOCK_WAIT, self.addr))
+        machine, proc = self.machine, th.proc
+        proc.ring.append((proc.clock, LOCK_WAIT, self.addr))
         th.waiting_for = self
         th.granted_at = -1
         self._check_cycle(th)
         th.state = BLOCKED if machine.live else SPINNING
         await th.pause
-        self._note_wait(max(0, th.granted_at - arrival))
 
     def _check_cycle(self, th: Thread) -> None:
         """Raise DeadlockError if some holder waits, perhaps through others, for a lock that *th* holds."""

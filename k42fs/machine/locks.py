@@ -67,7 +67,7 @@ class FairBLock(LockBase):
         """Take the lock, waiting in line if need be. Raises AssertionError on a breach of rank."""
         if th.held:
             self._check_rank(th)
-        if self.holder is not None or (th.level and th.proc.clock > self.machine.limit):
+        if self.holder is not None or (th.level and self._must_wait(th)):
             return self._acquire_slowly(th)
         self._take(th)
         return DONE
@@ -97,11 +97,17 @@ class FairBLock(LockBase):
         else:
             self.holder = None
 
+    def _must_wait(self, th: Thread) -> bool:
+        """Say whether others must have their turn first, or the last holder has the lock still by its own
+        clock."""
+        clock, machine = th.proc.clock, self.machine
+        return clock > machine.limit or (clock < self.free_at and not machine.live)
+
     def _take(self, th: Thread) -> None:
         if th.level:
             if th.level > 1:
-                self._enter(th)
                 proc = th.proc
+                proc.spin_until(self._enter(th))
                 proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             self.acquisitions += 1
         self.holder = th
@@ -111,16 +117,16 @@ class FairBLock(LockBase):
         if th.level > 1:
             proc = th.proc
             end = proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
-            self.held_cycles += end - self._start
             self._leave(end)
 
     async def _acquire_slowly(self, th: Thread) -> None:
         """Wait for th's turn in virtual time, then for the lock."""
         machine, proc = self.machine, th.proc
+        arrival = proc.clock
         while th.level and proc.clock > machine.limit:
             await th.pause
         if self.holder is None:
-            self._take(th)
+            await self._take_in_turn(th)
             return
         queue = self._queue
         if queue is None:
@@ -138,6 +144,30 @@ class FairBLock(LockBase):
         if th.level > 1:
             proc.clock = machine.core.access(th.vp, READ, th.stack, WORD_BYTES, proc.clock)
             proc.clock = machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+            self._granted = proc.clock
+        self._note_wait(proc.clock - arrival)
+
+    async def _take_in_turn(self, th: Thread) -> None:
+        """Take the lock, which is free; if its last holder has it still by its own clock, wait as one waits
+        in line."""
+        proc, config = th.proc, self.machine.config
+        if th.level < 2:
+            self._take(th)
+            return
+        self.holder = th
+        th.held.append(self)
+        granted = self._enter(th)
+        patience = proc.clock + config.poll_cycles_max
+        if self.blocks and proc.ready and granted > patience:
+            proc.spin_until(patience)
+            try:
+                await self.machine.sleep(th, granted - proc.clock)
+            except BaseException:
+                self.release(th)
+                raise
+        proc.spin_until(granted)
+        proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+        self.acquisitions += 1
 
     def _hand_over(self, th: Thread, heir: Thread) -> None:
         """Make *heir* the holder. The lock is never free in between."""
@@ -149,7 +179,7 @@ class FairBLock(LockBase):
         heir.waiting_for = None
         self.acquisitions += 1
         self.last_vp = heir.vp
-        self._start = proc.clock
+        self._start = self._granted = proc.clock
         self.machine.grant(th, heir)
 
     def _give_up(self, th: Thread) -> None:

@@ -125,7 +125,7 @@ class RWLock(LockBase):
             return False
         self._charge(th)
         self._forget_reader(th)
-        self._start = th.proc.clock
+        self._start = self._granted = th.proc.clock
         self.writer = th
         return True
 
@@ -139,6 +139,7 @@ class RWLock(LockBase):
         if self.try_upgrade(th):
             return
         self._upgrader = th
+        arrival = th.proc.clock
         self._charge(th)
         try:
             await self._park(th)
@@ -147,6 +148,7 @@ class RWLock(LockBase):
             self._upgrader = None
             raise
         self._charge(th)
+        self._note_wait(th.proc.clock - arrival)
 
     def _is_early(self, th: Thread) -> bool:
         """Say whether others must have their turn before *th* may do something visible."""
@@ -158,6 +160,7 @@ class RWLock(LockBase):
         if self.writer is None and not (self.readers if wants_to_write else self._queue or self._upgrader):
             (self._take_w if wants_to_write else self._take_r)(th)
             return
+        arrival = th.proc.clock
         self._charge(th)
         self._queue.append((th, wants_to_write))
         try:
@@ -166,6 +169,7 @@ class RWLock(LockBase):
             self._give_up(th, wants_to_write)
             raise
         self._charge(th)
+        self._note_wait(th.proc.clock - arrival)
 
     def _charge(self, th: Thread) -> None:
         """One take and give of the inner lock: the first modification of the line may move it, the second
@@ -196,7 +200,7 @@ class RWLock(LockBase):
             arrival = proc.clock
             clear = self._reads.fit(arrival, 0) if self._reads else arrival
             proc.spin_until(clear)
-            self._enter(th)
+            proc.spin_until(self._enter(th))
             if clear > arrival:
                 self._note_wait(proc.clock - arrival)
             self._charge(th)
@@ -226,7 +230,6 @@ class RWLock(LockBase):
     def _end_writing(self, th: Thread) -> None:
         self._charge(th)
         if th.level > 1:
-            self.held_cycles += th.proc.clock - self._start
             self._leave(th.proc.clock)
         self.writer = None
 
@@ -270,7 +273,7 @@ class RWLock(LockBase):
         heir.waiting_for = None
         self.acquisitions += 1
         self.last_vp = heir.vp
-        self._start = th.proc.clock
+        self._start = self._granted = th.proc.clock
         self.machine.grant(th, heir)
 
     def _give_up(self, th: Thread, wants_to_write: bool) -> None:

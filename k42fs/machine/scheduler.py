@@ -191,6 +191,7 @@ class Scheduler:
     def _finish(self, th: Thread, proc: Processor) -> None:
         th.state = FINISHED
         self.threads.remove(th)
+        self._machine.retire(th)
         self.unfinished -= not th.daemon
         self._next(proc)
 
@@ -200,8 +201,7 @@ class Scheduler:
     def _patience(self, polls_only: bool) -> int:
         """Return how long a waiter keeps its processor: shorter if another thread could use it."""
         config = self._machine.config
-        polls = config.spin_polls * config.poll_cycles
-        return polls if polls_only else polls + config.yield_polls * config.yield_cycles
+        return config.poll_cycles_max if polls_only else config.patience_cycles
 
     def _is_stalled(self) -> bool:
         return all(th.state == BLOCKED for th in self.threads if not th.daemon)

@@ -90,7 +90,6 @@ class Thread:
     __slots__ = (
         "_refs",
         "_script",
-        "_stack",
         "coro",
         "creds",
         "daemon",
@@ -104,6 +103,7 @@ class Thread:
         "outcome",
         "pause",
         "proc",
+        "stack_addr",
         "state",
         "suspended",
         "unblocked",
@@ -135,7 +135,7 @@ class Thread:
         self.coro: Any = None
         self.outcome: tuple[Any, BaseException | None] = (None, None)
         self.suspended: Any = None
-        self._stack: Addr | None = None
+        self.stack_addr: Addr | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} on vp {self.vp}, {STATE_NAMES[self.state]}>"
@@ -143,9 +143,9 @@ class Thread:
     @property
     def stack(self) -> Addr:
         """Address of this thread's own line, where its queue nodes are."""
-        if self._stack is None:
-            self._stack = self.machine.stack_line(self.vp)
-        return self._stack
+        if self.stack_addr is None:
+            self.stack_addr = self.machine.stack_line(self.vp)
+        return self.stack_addr
 
     def now_ns(self) -> int:
         """Return the time for files: wall time in live mode, else virtual time."""
