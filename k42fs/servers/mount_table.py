@@ -89,7 +89,7 @@ class MountNode:
     is None if there are none.
     """
 
-    path: PathName
+    path: Components
     ino: Ino
     stack: tuple[MountEntry, ...]
     winner: MountEntry | None
@@ -327,7 +327,7 @@ class MountTable:
             crosses = bool(stack) and winner is stack[-1]
             # Paths come in falling name order, the tree lists them rising.
             ordered = dict(reversed(children.items())) if children else None
-            node = MountNode(PathName(path), self._inos[path], stack, winner, depth, crosses, ordered)
+            node = MountNode(path, self._inos[path], stack, winner, depth, crosses, ordered)
             if path and (crosses or ordered):
                 below.setdefault(path[:-1], {})[path[-1]] = node
         assert node is not None  # the root is always there, and last

@@ -250,7 +250,7 @@ class NameSpace:
         entry = node.winner
         if entry is None:
             return NamePoint(node, None, None, node.children)
-        assert node.crosses, f"{node.path} is not the root of its mount"
+        assert node.crosses, f"{node.path!r} is not the root of its mount"
         file: FSFile = await th.deref(entry.server).resolve(th, bytes(entry.rel_path), False)
         if not file.is_dir:
             raise NotDirectoryError(f"{entry.rel_path} in {entry.description!r} is no directory any more")

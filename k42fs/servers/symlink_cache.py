@@ -60,7 +60,8 @@ class SymlinkCache:
         if len(self._links) >= LINKS_CACHED_MAX:
             self.clear()
         self._links[path] = link
-        self._count_depths()
+        if len(path) not in self._depths:
+            self._count_depths()
 
     def first(self, path: Components, above: int, *, follows_last: bool) -> tuple[int, CachedLink] | None:
         """Find the first known link on *path* deeper than *above* components; (depth, link) or None.

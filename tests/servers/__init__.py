@@ -1,0 +1,1 @@
+"""Tests of the file library, the file systems and the name server."""

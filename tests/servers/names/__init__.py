@@ -1,0 +1,1 @@
+"""Tests of the name server: paths, mount table, manager, clients, name space."""
