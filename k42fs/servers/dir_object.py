@@ -35,15 +35,15 @@ from k42fs.errors import (
     NotPermittedError,
     TargetIsDirectoryError,
 )
-from k42fs.ids import VP, Addr, Ref
+from k42fs.ids import VP, Addr
 from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import READ, ROOT, SEARCH, WRITE, check_may, check_remove
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
-from k42fs.servers.fs_file import NO_REF, FSFile
-from k42fs.servers.name_holder import CONVERT_HOLDER, DROP_HOLDER, HOLDER, NEW_HOLDER, READ_HOLDER, NameHolder
-from k42fs.servers.open_file import NEW_CLIENT, DirHandle, OpenFile
+from k42fs.servers.fs_file import FSFile
+from k42fs.servers.name_holder import DROP_HOLDER, HOLDER, NEW_HOLDER, READ_HOLDER, SET_HOLDER, NameHolder
+from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
 from k42fs.servers.server_file import ServerFile
 
@@ -75,8 +75,6 @@ DIR_OBJECT: Final = Layout(
 
 LOOKUP: Final = DIR_OBJECT.script("lookup", "r:state r2:0", work=60)
 MISS: Final = DIR_OBJECT.script("lookup_miss", "r:file r2:0", work=60)
-ADD: Final = DIR_OBJECT.script("add", "w:count w2:0", work=60)
-REMOVE: Final = DIR_OBJECT.script("remove", "w:count w2:0", work=50)
 CREATE: Final = DIR_OBJECT.script("create", "r:state r:file r2:0", work=120)
 UNLINK: Final = DIR_OBJECT.script("unlink", "r:state r:file r2:0", work=100)
 LINK: Final = DIR_OBJECT.script("link", "r:state r:file r2:0", work=100)
@@ -209,11 +207,9 @@ class DirObject(FileObject):
             sf = self.tree.make_object(th, file)
             assert isinstance(sf, ServerFile)
             await sf.root.charge_create(th)
-            await th.touch(NEW_SERVER_FILE, sf.addr)
             of = sf.add_client(th, flags)  # without its lock: nobody can know it before the dirlock is free
-            await th.touch(NEW_CLIENT, of.addr)
-            sf.parents.append((self.ref, name))
-            await self.locked_bind(th, name, file, sf.ref)
+            await th.touch(NEW_SERVER_FILE, sf.addr, of.addr)
+            await self.locked_bind(th, name, file)
             return file, of
         finally:
             self.dirlock.release_w(th)
@@ -232,7 +228,7 @@ class DirObject(FileObject):
                 raise NameExistsError(name)
             self._check_add(th)
             file = await self.tree.fs.make(th, self.file, name, mode, rdev, target)
-            await self.locked_bind(th, name, file, NO_REF)
+            await self.locked_bind(th, name, file)
             return file
         finally:
             self.dirlock.release_w(th)
@@ -257,7 +253,7 @@ class DirObject(FileObject):
                 await self._link_object(th, file, name)
             else:
                 await self.tree.with_token(th, file, self.tree.ops.link, self.file, name)
-            await self.locked_bind(th, name, file, file.obj_ref)
+            await self.locked_bind(th, name, file)
         finally:
             self.dirlock.release_w(th)
 
@@ -282,26 +278,12 @@ class DirObject(FileObject):
                     check_remove(th.creds or ROOT, self.file, file)
                 busy = self.locked_walkers(name)
                 if busy is None:
-                    await self.locked_take(
-                        th, name, file, partial(self.tree.fs.unlink, th, self.file, name, file)
-                    )
+                    await self.locked_take(th, file, partial(self.tree.fs.unlink, th, self.file, name, file))
                     await self.locked_unbind(th, name)
                     return file
             finally:
                 self.dirlock.release_w(th)
             await wait_for_walkers(th, busy)
-
-    async def detach_child(self, th: Thread, name: bytes, ref: Ref) -> None:
-        """Make a token of *name* if it leads to the object *ref*, which is to be destroyed."""
-        await self.dirlock.acquire_w(th)
-        try:
-            holder = self.children.get(name)
-            await th.touch(REMOVE, self.addr, self._bucket(name))
-            if holder is not None and holder.obj_ref == ref:
-                await th.touch(CONVERT_HOLDER, holder.addr)
-                holder.obj_ref = NO_REF
-        finally:
-            self.dirlock.release_w(th)
 
     # For operations on several directories
 
@@ -356,30 +338,23 @@ class DirObject(FileObject):
         self.negatives[name] = None
         return None
 
-    async def locked_bind(self, th: Thread, name: bytes, file: FSFile, ref: Ref) -> None:
-        """Let *name* mean *file*, and lead to its object *ref* (0: a token).
-
-        The dirlock is held for writing.
-        """
+    async def locked_bind(self, th: Thread, name: bytes, file: FSFile) -> None:
+        """Let *name* mean *file*. The dirlock is held for writing."""
         holder = self.children.get(name)
         if holder is None:
             self.negatives.pop(name, None)
-            holder = await self._add(th, name, file)
+            await self._add(th, name, file)
         else:
-            await th.touch(CONVERT_HOLDER, holder.addr)
+            await th.touch(SET_HOLDER, holder.addr)
             holder.file = file
-        holder.obj_ref = ref
 
-    async def locked_unbind(self, th: Thread, name: bytes) -> Ref:
-        """Forget *name*; the object that it led to, 0 for a token. The dirlock is held for writing."""
+    async def locked_unbind(self, th: Thread, name: bytes) -> None:
+        """Forget *name*. The dirlock is held for writing."""
         holder = self.children.get(name)
-        if holder is None:
-            return NO_REF
-        await th.touch(REMOVE, self.addr, self._bucket(name))
-        await th.touch(DROP_HOLDER, holder.addr)
-        del self.children[name]
-        self.tree.memory.free(th.vp, holder.addr)
-        return holder.obj_ref
+        if holder is not None:
+            await th.touch(DROP_HOLDER, holder.addr, self._bucket(name))
+            del self.children[name]
+            self.tree.memory.free(th.vp, holder.addr)
 
     def locked_walkers(self, name: bytes) -> RWLock | None:
         """The lock of *name* if somebody walks through it just now, else None.
@@ -431,6 +406,7 @@ class DirObject(FileObject):
         """Delete the directory if its name, last handle and last hold are gone."""
         if await self._unmake_if(th, dead=True) is Verdict.FREED:
             await self.tree.fs.delete_file(th, self.file)
+            self.tree.free_lists.discard(th.vp, self.ref)
             await self.tree.cos.destroy(th, self.ref)
 
     async def try_destroy(self, th: Thread) -> Verdict:
@@ -467,8 +443,7 @@ class DirObject(FileObject):
         if len(self.children) >= CHILDREN_MAX:
             self._forget_cold(th.vp)
         holder = NameHolder(name, file, self.tree.memory.alloc(th.vp, HOLDER, HOLDER.kind, owner=self))
-        await th.touch(NEW_HOLDER, holder.addr)
-        await th.touch(ADD, self.addr, self._bucket(name))
+        await th.touch(NEW_HOLDER, holder.addr, self._bucket(name))
         self.children[name] = holder
         return holder
 
@@ -485,15 +460,13 @@ class DirObject(FileObject):
         while True:
             ref = await self.tree.object_ref(th, file)
             try:
-                await th.deref(ref).link(th, self.file, name, self.ref)
+                await th.deref(ref).link(th, self.file, name)
                 return
             except DeletedObjectError:
                 if file.obj_ref == ref:
                     raise
 
-    async def locked_take(
-        self, th: Thread, name: bytes, file: FSFile, take: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def locked_take(self, th: Thread, file: FSFile, take: Callable[[], Awaitable[object]]) -> None:
         """Run *take*, which costs *file* its name here, with the inode locked.
 
         The dirlock is held for writing.
@@ -502,7 +475,7 @@ class DirObject(FileObject):
             ref = file.obj_ref
             try:
                 if ref and file.is_regular:
-                    await th.deref(ref).lose_name(th, (self.ref, name), take)
+                    await th.deref(ref).lose_name(th, take)
                 else:
                     await self.tree.with_token(th, file, _run, take)
                 return

@@ -103,8 +103,10 @@ class FileOps:
         now = th.now_ns()
         atime = file.atime_ns
         if (
-            atime <= file.mtime_ns or atime <= file.ctime_ns or now - atime >= DAY_NS
-        ) and not self.fs.is_read_only:
+            (atime <= file.mtime_ns or atime <= file.ctime_ns or now - atime >= DAY_NS)
+            and self.fs.updates_atime
+            and not self.fs.is_read_only
+        ):
             await self.fs.set_atime(th, file, now)
 
     def writable(self) -> None:

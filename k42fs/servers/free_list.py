@@ -83,6 +83,10 @@ class FreeLists:
         mine.pop(ref, None)
         mine[ref] = th.now_ns()
 
+    def discard(self, vp: VP, ref: Ref) -> None:
+        """Take a dead object off, if it is in this processor's list. Elsewhere it is found dead in its turn."""
+        self._lists[vp].pop(ref, None)
+
     def is_long(self, vp: VP) -> bool:
         """Whether a processor's list should be trimmed."""
         return len(self._lists[vp]) > self._trim_at[vp]

@@ -146,6 +146,7 @@ class FileSystem:
     """
 
     is_read_only: bool = False
+    updates_atime: bool = True
     name: str = "fs"
 
     @property

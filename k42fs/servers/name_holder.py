@@ -1,6 +1,6 @@
 """A name holder: one cached name of a directory.
 
-It leads from a name to the inode's token, and to its object where that was reached through this name. Its
+It leads from a name to the inode, which is a token, or has an object. Its
 lock is held for reading by a walk that stands on the name (so the step from a directory to its child cannot
 lose the child), and for writing by whoever takes the name away or gives it another meaning. The lock is
 made when a first walk stands here: most names are never walked through, and one without a lock has nobody
@@ -10,46 +10,46 @@ A name holder's lock may be taken for reading with the directory's dirlock held,
 Nobody waits for one while holding a dirlock (`DirObject`, "Order"), so these locks have no rank.
 
 K42: lib/libc/fslib/NameHolder.H, DentryList.*.
-Differs: K42 allocated a lock for each name; and kept one lock for the roots of all trees.
+Differs: K42's led to the object itself, and had to be detached from it; it allocated a lock for each name,
+and kept one lock for the roots of all trees.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from k42fs.ids import Addr, Ref
+from k42fs.ids import Addr
 from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.locks import RWLock
-from k42fs.servers.fs_file import NO_REF, FSFile
+from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
 
-HOLDER: Final = Layout("NameHolder", Kind.GLOBAL, link=8, text=24, file=8, object=8, lock=24)
+HOLDER: Final = Layout("NameHolder", Kind.GLOBAL, link=8, text=24, file=8, lock=24)
 READ_HOLDER: Final = HOLDER.script("match", "r:link r:text r:file", work=25)
-NEW_HOLDER: Final = HOLDER.script("new", "w:link w:text w:file w:object w:lock", work=40)
-CONVERT_HOLDER: Final = HOLDER.script("convert", "r:file w:object", work=20)
-DROP_HOLDER: Final = HOLDER.script("drop", "r:link w:link w:file x:lock", work=30)
+NEW_HOLDER: Final = HOLDER.script("new", "w:link w:text w:file w:lock w2:0", work=60)
+SET_HOLDER: Final = HOLDER.script("set", "w:file", work=15)
+DROP_HOLDER: Final = HOLDER.script("drop", "r:link w:file x:lock w2:0", work=50)
 
 
 class NameHolder:
-    """One cached name. `obj_ref` is 0 while the name is a token only; `lock` is None until a walk stood
+    """One cached name. `lock` is None until a walk stood
     here.
     """
 
-    __slots__ = ("addr", "file", "lock", "name", "obj_ref")
+    __slots__ = ("addr", "file", "lock", "name")
 
     def __init__(self, name: bytes, file: FSFile, addr: Addr) -> None:
         self.name = name
         self.file = file
         self.addr = addr
-        self.obj_ref: Ref = NO_REF
         self.lock: RWLock | None = None
 
     @property
     def is_cold(self) -> bool:
-        """Whether the name could be forgotten: a token that nobody walks through."""
-        return not self.obj_ref and (self.lock is None or not self.has_walkers)
+        """Whether the name could be forgotten: nobody walks through it."""
+        return self.lock is None or not self.has_walkers
 
     def walk_lock(self, machine: Machine) -> RWLock:
         """The lock, made at its first use."""

@@ -27,6 +27,7 @@ from k42fs.errors import (
     BadHandleError,
     BusyError,
     DeletedObjectError,
+    DirectoryNotEmptyError,
     InvalidArgumentError,
     NameExistsError,
     NameNotFoundError,
@@ -216,7 +217,7 @@ class NameTree:
         if name == b".":
             raise InvalidArgumentError('rmdir of "."')
         if name == b"..":
-            raise NotDirectoryError('rmdir of ".."') if not directory.is_dir else BusyError('rmdir of ".."')
+            raise DirectoryNotEmptyError('rmdir of ".."')
         await th.touch(CALL, self.addr)
         file = await Rmdir(self.tree, _a_directory(directory), name).run(th)
         await self.tree.reap(th, file)

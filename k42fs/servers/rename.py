@@ -28,11 +28,10 @@ from k42fs.errors import (
     NotDirectoryError,
     TargetIsDirectoryError,
 )
-from k42fs.ids import Ref
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import ROOT, SEARCH, WRITE, Creds, check_may, check_remove
 from k42fs.servers.dir_object import wait_for_walkers
-from k42fs.servers.fs_file import NO_REF, FSFile
+from k42fs.servers.fs_file import FSFile
 from k42fs.servers.fs_global import MOVE, FileSystemGlobal
 from k42fs.servers.name_locks import NameLocks
 
@@ -235,28 +234,16 @@ class Rename(_Attempt):
         if other is None or other.is_dir:
             await move()
         else:
-            await new_dir.locked_take(th, self._new, other, move)
-        led_to = await old_dir.locked_unbind(th, self._old)
-        await new_dir.locked_bind(th, self._new, file, led_to)
-        await self._reparent(th, led_to, old_dir.ref, self._old, new_dir.ref, self._new)
+            await new_dir.locked_take(th, other, move)
+        await old_dir.locked_unbind(th, self._old)
+        await new_dir.locked_bind(th, self._new, file)
 
     async def _exchange(
         self, th: Thread, old_dir: DirObject, new_dir: DirObject, file: FSFile, other: FSFile
     ) -> None:
         await self._tree.fs.exchange(th, self._old_dir, self._old, file, self._new_dir, self._new, other)
-        file_ref = await old_dir.locked_unbind(th, self._old)
-        other_ref = await new_dir.locked_unbind(th, self._new)
-        await old_dir.locked_bind(th, self._old, other, other_ref)
-        await new_dir.locked_bind(th, self._new, file, file_ref)
-        await self._reparent(th, file_ref, old_dir.ref, self._old, new_dir.ref, self._new)
-        await self._reparent(th, other_ref, new_dir.ref, self._new, old_dir.ref, self._old)
-
-    async def _reparent(
-        self, th: Thread, led_to: Ref, old_dir: Ref, old: bytes, new_dir: Ref, new: bytes
-    ) -> None:
-        """Tell the ServerFile that a moved name leads to, if it does."""
-        if led_to != NO_REF:
-            await th.deref(led_to).moved(th, (old_dir, old), (new_dir, new))
+        await old_dir.locked_bind(th, self._old, other)
+        await new_dir.locked_bind(th, self._new, file)
 
 
 def _check_types(file: FSFile, other: FSFile) -> None:

@@ -11,24 +11,23 @@ among each other and a failed write changes nothing. A read keeps it only to lea
 Deletion: the data goes when the last name, the last open and the last hold of the kernel are gone,
 whichever comes last; `unlink`, `release` and `delete_if_unused` each end with that question.
 
-Free protocol (`try_destroy`): an obstacle at a time is removed with the lock dropped, and then everything
-is checked again from the top. An obstacle that was removed once and is back means that the file is in use.
+Free protocol (`try_destroy`): an obstacle is removed with the lock dropped, and then everything is checked
+again from the top. An obstacle that was removed once and is back means that the file is in use.
 
 ```text
-phase  obstacle           removed by
-  -    a client           nobody: in use
-  1    a file cache       destroying it
-  2    names that lead    DirObject.detach_child, which makes tokens of them
-       here
-  3    a multi-link entry leaving it, in the step that unmakes the object
+phase  obstacle            removed by
+  -    a client            nobody: in use
+  1    a file cache        destroying it
+  2    a multi-link entry  leaving it, in the step that unmakes the object
 ```
 
-Locks: own lock (40), then file cache (50), multi-link list (60). `detach_child` is called with no lock held.
+Locks: own lock (40), then file cache (50), multi-link list (60).
 
 K42: lib/libc/fslib/ServerFile.*, ServerFileBlock.*.
 Differs: K42 reserves nothing for a write (interleaved writers lose length, appenders get one position),
 ignores the file cache's return to life between phases in its block variant, and never destroys at all
-there.
+there. K42's names led to the ServerFile, so each of its directories had to be locked before it could go
+(detachChild); here a name leads to the inode, which alone says what its object is.
 """
 
 from __future__ import annotations
@@ -61,13 +60,12 @@ SERVER_FILE: Final = Layout(
     state=8,
     length=8,
     clients=16,
-    parents=16,
     cache=8,
     idle=16,
 )
 """`state`: closing, read-only, removal on last close. `idle`: the free list's node."""
 
-NEW: Final = SERVER_FILE.script("new", "w:lock w:file w:state w:length w:clients w:parents", work=150)
+NEW: Final = SERVER_FILE.script("new", "w:lock w:file w:state w:length w:clients w2:0 w2:8 w2:16", work=190)
 OPEN: Final = SERVER_FILE.script("open", "r:file r:state w:clients w:state", work=120)
 RELEASE: Final = SERVER_FILE.script("release", "r:state w:clients w:state", work=80)
 GET_STATUS: Final = SERVER_FILE.script("get_status", "r:file r:state r:length", work=60)
@@ -75,30 +73,25 @@ ATTRIBUTES: Final = SERVER_FILE.script("attributes", "r:file r:state", work=50)
 READ_AT: Final = SERVER_FILE.script("read", "r:state r:length r:cache", work=70)
 WRITE_AT: Final = SERVER_FILE.script("write", "r:state w:length r:cache", work=90)
 TRUNCATE: Final = SERVER_FILE.script("truncate", "r:state w:length r:cache", work=90)
-UNLINK: Final = SERVER_FILE.script("unlink", "r:file w:parents w:state r:clients", work=80)
+UNLINK: Final = SERVER_FILE.script("unlink", "r:file w:state r:clients", work=80)
 ADD_LINK: Final = SERVER_FILE.script("link", "r:file r:state", work=60)
-MOVED: Final = SERVER_FILE.script("moved", "w:parents", work=40)
-FREE_CHECK: Final = SERVER_FILE.script("free_check", "r:state r:clients r:cache r:parents", work=60)
+FREE_CHECK: Final = SERVER_FILE.script("free_check", "r:state r:clients r:cache", work=60)
 CLOSE: Final = SERVER_FILE.script("unmake", "w:state w:file", work=60)
-
-Parent = tuple[Ref, bytes]
-"""A name that leads to a ServerFile: the directory's DirObject, and the name there."""
 
 
 class ServerFile(FileObject):
     """The object of one regular file.
 
-    Shape: `clients` holds every open; `writers` counts those that may write. `parents` lists the names
-    whose holders lead here. `cache_ref` is 0 until a first byte moves.
+    Shape: `clients` holds every open; `writers` counts those that may write. `cache_ref` is 0 until a first
+    byte moves.
     """
 
-    __slots__ = ("cache_ref", "clients", "parents", "writers")
+    __slots__ = ("cache_ref", "clients", "writers")
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, SERVER_FILE, vp)
         self.clients: set[OpenFile] = set()
         self.writers = 0
-        self.parents: list[Parent] = []
         self.cache_ref: Ref = NO_REF
 
     @property
@@ -285,8 +278,8 @@ class ServerFile(FileObject):
 
     # Names
 
-    async def lose_name(self, th: Thread, parent: Parent, take: Callable[[], Awaitable[object]]) -> None:
-        """Run *take*, which takes the name *parent* away (unlink) or gives it to another file (rename).
+    async def lose_name(self, th: Thread, take: Callable[[], Awaitable[object]]) -> None:
+        """Run *take*, which takes a name away (unlink) or gives it to another file (rename).
 
         The caller holds the directory's dirlock for writing, and asks `delete_if_unused` when it has let go
         of it.
@@ -297,14 +290,13 @@ class ServerFile(FileObject):
                 raise self.gone()
             await th.touch(UNLINK, self.addr)
             await take()
-            self._drop_parent(parent)
             if self.file.nlink == 1:
                 await self.tree.multi_links.leave(th, self.file)
         finally:
             self.lock.release(th)
 
-    async def link(self, th: Thread, directory: FSFile, name: bytes, parent: Ref) -> None:
-        """Give the file another name, whose holder leads here.
+    async def link(self, th: Thread, directory: FSFile, name: bytes) -> None:
+        """Give the file another name.
 
         Raises:
             NameNotFoundError: it has no name any more, and may not get one again.
@@ -317,19 +309,8 @@ class ServerFile(FileObject):
             if self.file.nlink == 0:
                 raise NameNotFoundError(f"inode {self.file.ino} was removed")
             await self.tree.fs.link(th, self.file, directory, name)
-            self.parents.append((parent, name))
             if self.file.nlink == 2:
                 await self.tree.multi_links.enter(th, self.file)
-        finally:
-            self.lock.release(th)
-
-    async def moved(self, th: Thread, old: Parent, new: Parent) -> None:
-        """A rename gave this file the name *new* instead of *old*."""
-        await self.lock.acquire(th)
-        try:
-            await th.touch(MOVED, self.addr)
-            self._drop_parent(old)
-            self.parents.append(new)
         finally:
             self.lock.release(th)
 
@@ -357,31 +338,21 @@ class ServerFile(FileObject):
                 await th.touch(FREE_CHECK, self.addr)
                 if self.closing or self.clients:
                     return Verdict.BUSY
-                if self.cache_ref:
-                    if done >= 1:
-                        return Verdict.BUSY
-                    phase, cache = 1, self.cache_ref
-                    self.cache_ref = NO_REF
-                elif self.parents:
-                    if done >= 2:
-                        return Verdict.BUSY
-                    phase, parents = 2, self.parents
-                    self.parents = []
-                else:
+                cache = self.cache_ref
+                if not cache:
                     await th.touch(CLOSE, self.addr)
                     if self.file.nlink > 1:
                         await self.tree.multi_links.detach(th, self.file, self.unmake)
                     else:
                         self.unmake()
                     break
+                if done >= 1:
+                    return Verdict.BUSY
+                self.cache_ref = NO_REF
             finally:
                 self.lock.release(th)
-            if phase == 1:
-                await self.tree.cos.destroy(th, cache)
-            else:
-                for parent, name in parents:
-                    await th.deref(parent).detach_child(th, name, self.ref)
-            done = phase
+            await self.tree.cos.destroy(th, cache)
+            done = 1
         await self.tree.cos.destroy(th, self.ref)
         return Verdict.FREED
 
@@ -396,6 +367,7 @@ class ServerFile(FileObject):
         if self.cache_ref:
             await self.tree.cos.destroy(th, self.cache_ref)
             self.cache_ref = NO_REF
+        self.tree.free_lists.discard(th.vp, self.ref)
         await self.tree.cos.destroy(th, self.ref)
 
     async def _locked_truncate(self, th: Thread, size: int, creds: Creds) -> None:
@@ -407,10 +379,6 @@ class ServerFile(FileObject):
             await th.deref(self.cache_ref).truncate(th, size)
         else:
             await self.tree.fs.truncate(th, self.file, size)
-
-    def _drop_parent(self, parent: Parent) -> None:
-        if parent in self.parents:
-            self.parents.remove(parent)
 
     def _make_cache(self, th: Thread) -> Ref:
         """The file cache, made when a first byte moves. The caller holds the lock."""

@@ -64,7 +64,7 @@ FIRST_SLOTS: Final = 16
 
 READ_STATUS: Final = INODE.script("read_status", "r:status", work=20)
 WRITE_STATUS: Final = INODE.script("write_status", "w:status", work=30)
-NEW: Final = INODE.script("new", "w:status w:links w:contents", work=80)
+NEW: Final = INODE.script("new", "w:status w:links w:contents w2:0 w2:32", work=100)
 LINK: Final = INODE.script("link", "x:links w:status", work=30)
 WRITE_DATA: Final = INODE.script("write", "r:contents w:status", work=60)
 READ_DATA: Final = INODE.script("read", "r:contents r:status", work=40)
@@ -73,11 +73,10 @@ FIND: Final = INODE.script("find", "r:contents r2:0", work=50)
 ADD_NAME: Final = INODE.script("add_name", "w:contents w:status w2:0", work=90)
 REMOVE_NAME: Final = INODE.script("remove_name", "w:contents w:status w2:0", work=70)
 SCAN: Final = INODE.script("scan", "r:contents", work=40)
-FREE: Final = INODE.script("free", "w:status w:links w:contents", work=60)
+FREE: Final = INODE.script("free", "w:status w:links w:contents w2:0 w2:32", work=80)
 
 LOCAL: Final = Layout("RamLocal", Kind.LOCAL_STRICT, numbers=32, credit=16)
 """A processor's own supply of inode numbers and of space."""
-TAKE: Final = LOCAL.script("take", "w:numbers w:credit", work=20)
 CREDIT: Final = LOCAL.script("credit", "w:credit", work=15)
 
 SHARED: Final = Layout("RamShared", Kind.GLOBAL_PADDED, lock=16, rest=8, numbers=8)
@@ -148,7 +147,6 @@ class RamFS(FileSystem):
         size = INODE_BYTES + (PAGE if len(target) >= LINK_IN_INODE else 0)
         if xattrs is not None:
             size += sum(len(key) + len(value) for key, value in xattrs.items())
-        await th.touch(TAKE, self._local[th.vp])
         if self._numbers.needs_block(th.vp):
             await th.touch(NUMBER_BLOCK, self._shared)
         if not self._budget.take(th.vp, size) and not await self._take_slowly(th, size):
@@ -160,7 +158,7 @@ class RamFS(FileSystem):
         file.xattrs = xattrs
         if type(file) is RamDir:
             file.parent = directory
-        await th.touch(NEW, file.addr)
+        await th.touch(NEW, file.addr, self._local[th.vp])
         await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
         directory.entries.add(name, file)
         if file.is_dir:
@@ -292,8 +290,7 @@ class RamFS(FileSystem):
         assert file.nlink == 0, f"{file!r} still has names"
         assert file.holds == 0, f"{file!r} is held {file.holds} times"
         file.holds = DEAD
-        await th.touch(FREE, file.addr)
-        await th.touch(TAKE, self._local[th.vp])
+        await th.touch(FREE, file.addr, self._local[th.vp])
         size = INODE_BYTES + xattr.footprint(file)
         if type(file) is RamFile:
             if file.data is not None:
