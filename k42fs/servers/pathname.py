@@ -14,7 +14,7 @@ Differs: POSIX ".." is the default; a trailing '/' is remembered; an empty strin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -110,6 +110,9 @@ class PathName:
 
     def __str__(self) -> str:
         return bytes(self).decode(errors="backslashreplace")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.components)
 
     def __len__(self) -> int:
         return len(self.components)

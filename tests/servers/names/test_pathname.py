@@ -88,6 +88,7 @@ def test_the_root_is_a_true_value_and_its_own_parent() -> None:
 def test_unix_and_marshalled_forms_read_back(path: PathName) -> None:
     assert PathName.parse(bytes(path)) == path
     assert PathName.decode(path.encode()) == path
+    assert (tuple(path), len(path)) == (path.components, len(path.components))
     assert len(path.encode()) == sum(len(name) + 1 for name in path.components)
 
 
