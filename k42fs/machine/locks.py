@@ -132,6 +132,7 @@ class FairBLock(LockBase):
         if queue is None:
             queue = self._queue = deque()
         if th.level > 1:
+            proc.clock = machine.core.access(th.vp, WRITE, th.stack, WORD_BYTES, proc.clock)
             proc.clock = machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             if queue:  # the node of whoever is last links to ours
                 proc.clock = machine.core.access(th.vp, WRITE, queue[-1].stack, WORD_BYTES, proc.clock)

@@ -1,0 +1,179 @@
+"""RWLock: readers share, writers do not, nobody starves."""
+
+import pytest
+
+from k42fs.ids import VP
+from k42fs.machine import DeadlockError, Kind, Machine, RWLock, Thread
+from tests.machine.lab import machine, run
+
+
+def rwlock(m: Machine) -> RWLock:
+    return RWLock(m, m.memory.alloc(0, 16, Kind.GLOBAL_PADDED), name="rw")
+
+
+@pytest.mark.parametrize("model", ["full", "calls", "off"])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_writers_are_alone_and_readers_are_not(model: str, seed: int) -> None:
+    m = machine(model=model, seed=seed)
+    lock, readers, writers, most = rwlock(m), set[int](), set[int](), list[int]()
+
+    async def read(th: Thread) -> None:
+        for _ in range(6):
+            await lock.acquire_r(th)
+            assert not writers
+            readers.add(th.vp)
+            most.append(len(readers))
+            await th.sleep(5000)
+            readers.discard(th.vp)
+            lock.release_r(th)
+            await th.sleep(300)
+
+    async def write(th: Thread) -> None:
+        for _ in range(4):
+            await lock.acquire_w(th)
+            assert (readers, writers) == (set(), set())
+            writers.add(th.vp)
+            await th.sleep(2000)
+            writers.discard(th.vp)
+            lock.release_w(th)
+            await th.sleep(300)
+
+    run(m, *((vp, read) for vp in range(5)), (5, write), (6, write))
+    assert max(most) > 1
+    assert (lock.holders(), lock.waiting) == ((), 0)
+
+
+def test_a_reader_behind_a_waiting_writer_waits_too() -> None:
+    m = machine()
+    lock, order = rwlock(m), list[str]()
+
+    async def reader(th: Thread) -> None:
+        await th.sleep(3000 * th.vp)
+        await lock.acquire_r(th)
+        order.append(f"r{th.vp}")
+        await th.sleep(50_000)
+        lock.release_r(th)
+
+    async def writer(th: Thread) -> None:
+        await th.sleep(3000 * th.vp)
+        await lock.acquire_w(th)
+        order.append(f"w{th.vp}")
+        await th.sleep(50_000)
+        lock.release_w(th)
+
+    run(m, (0, reader), (1, reader), (2, writer), (3, reader), (4, writer))
+    # The last reader lets the writer in; that prefers the other writer to the reader that came before it.
+    assert order == ["r0", "r1", "w2", "w4", "r3"]
+
+
+def test_downgrade_lets_no_writer_in_between() -> None:
+    m = machine()
+    lock, order = rwlock(m), list[str]()
+
+    async def first(th: Thread) -> None:
+        await lock.acquire_w(th)
+        await th.sleep(20_000)
+        lock.downgrade(th)
+        order.append("downgraded")
+        await th.sleep(20_000)
+        lock.release_r(th)
+
+    async def reader(th: Thread) -> None:
+        await th.sleep(1000)
+        await lock.acquire_r(th)
+        order.append("reader")
+        lock.release_r(th)
+
+    async def writer(th: Thread) -> None:
+        await th.sleep(5000)
+        await lock.acquire_w(th)
+        order.append("writer")
+        lock.release_w(th)
+
+    run(m, (0, first), (1, reader), (2, writer))
+    assert order == ["downgraded", "reader", "writer"]
+
+
+def test_an_upgrade_waits_for_the_other_readers_only() -> None:
+    m = machine()
+    lock, order = rwlock(m), list[str]()
+
+    async def upgrader(th: Thread) -> None:
+        await lock.acquire_r(th)
+        await th.sleep(5000)
+        assert not lock.try_upgrade(th)
+        await lock.upgrade(th)
+        order.append("upgraded")
+        assert lock.holders() == (th,)
+        lock.release_w(th)
+
+    async def reader(th: Thread) -> None:
+        await lock.acquire_r(th)
+        await th.sleep(30_000)
+        order.append("reader leaves")
+        lock.release_r(th)
+
+    async def writer(th: Thread) -> None:
+        await th.sleep(2000)
+        await lock.acquire_w(th)
+        order.append("writer")
+        lock.release_w(th)
+
+    run(m, (0, upgrader), (1, reader), (2, writer))
+    assert order == ["reader leaves", "upgraded", "writer"]
+
+
+def test_two_upgrades_at_once_are_refused_instead_of_waiting_for_ever() -> None:
+    m = machine()
+    lock = rwlock(m)
+
+    async def upgrader(th: Thread) -> str:
+        await lock.acquire_r(th)
+        await th.sleep(5000)
+        try:
+            await lock.upgrade(th)
+        except DeadlockError:
+            lock.release_r(th)
+            return "refused"
+        lock.release_w(th)
+        return "upgraded"
+
+    threads = run(m, (0, upgrader), (1, upgrader))
+    assert sorted(th.outcome[0] for th in threads) == ["refused", "upgraded"]
+
+
+def test_trying_never_waits() -> None:
+    m = machine(live=True)
+    lock = rwlock(m)
+    one, two = m.enter(VP(0)), m.enter(VP(1))
+    assert lock.try_acquire_r(one)
+    assert lock.try_acquire_r(two)
+    assert not lock.try_upgrade(one)
+    lock.release_r(two)
+    assert lock.try_upgrade(one)
+    assert not lock.try_acquire_r(two)
+    assert not lock.try_acquire_w(two)
+    lock.release_w(one)
+    assert lock.try_acquire_w(two)
+    with pytest.raises(AssertionError, match="gives up"):
+        lock.release_w(one)
+    with pytest.raises(AssertionError, match="does not read"):
+        lock.release_r(two)
+
+
+def test_readers_do_not_scale_because_each_modifies_the_lock_line() -> None:
+    def cycles_per_read(processors: int) -> float:
+        m = machine(processors)
+        lock = rwlock(m)
+
+        async def read(th: Thread) -> None:
+            for _ in range(50):
+                await lock.acquire_r(th)
+                lock.release_r(th)
+
+        run(m, *((vp, read) for vp in range(processors)))
+        return m.now / (50 * processors)
+
+    two, eight = cycles_per_read(2), cycles_per_read(8)
+    assert two < 1.2 * eight  # not faster by more than a fifth with four times the processors
+    assert cycles_per_read(1) < eight / 2
