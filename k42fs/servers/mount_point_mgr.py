@@ -112,8 +112,7 @@ class MountPointMgrRep(Rep):
         self.fetches += 1
         if self.is_watched:
             await th.touch(MASTER_FETCH, self.root.master_addr)
-        # No await from here: the log must not run ahead of the version it is read with.
-        return Reload(self.snapshot, self.root.links_gone(since, self.snapshot.version))
+        return Reload(self.snapshot, self.root.links_gone(since))
 
     async def lookup(self, th: Thread, path: Components) -> Found:
         """Find the mount for *path* without a client's cache, as K42's server does for others.
@@ -270,11 +269,14 @@ class MountPointMgr(MultiRepRoot):
         finally:
             self.lock.release(th)
 
-    def links_gone(self, since: int, until: int) -> tuple[LinkKey, ...] | None:
-        """Return the links removed after version *since* and up to *until*; None if the log is too short."""
+    def links_gone(self, since: int) -> tuple[LinkKey, ...] | None:
+        """Return the links removed after version *since*; None if the log is too short.
+
+        It may run ahead of the caller's snapshot: to drop a link early, and again later, does no harm.
+        """
         if since < self._forgotten:
             return None
-        return tuple(key for version, key in self._gone if since < version <= until)
+        return tuple(key for version, key in self._gone if since < version)
 
     def release_memory(self, th: Thread) -> None:
         self.cos.memory.free(th.vp, self.master_addr)
@@ -293,9 +295,8 @@ class MountPointMgr(MultiRepRoot):
                 await th.touch(REP_PUBLISH, rep.addr)
                 self._install(rep)
         finally:
-            for (
-                rep
-            ) in reps:  # even if th dies half way: the master has changed, nobody may lag behind for ever
+            # Even if th dies half way: the master has changed, nobody may lag behind for ever.
+            for rep in reps:
                 self._install(rep)
 
     def _install(self, rep: MountPointMgrRep) -> None:

@@ -39,6 +39,7 @@ def test_invariant_4_a_warm_lookup_makes_no_call_and_a_change_costs_one_reload_w
             for _ in range(4):
                 town.found(client, "/some/path")
             assert client.counts.reloads == client.counts.calls == round_ + 1
+            assert client.lock.acquisitions == round_ + 1  # nor does it write anything that is shared
         town.mount(f"/m{round_}", Ref(100))
         town.mount("/more", Ref(100))  # two changes, one use
     assert town.found(clients[0], "/m2/x") == "100:/x"

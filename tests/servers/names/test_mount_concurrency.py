@@ -122,6 +122,26 @@ def test_a_processor_that_comes_in_the_midst_of_a_change_is_not_left_behind() ->
     town.machine.run()
 
 
+def test_threads_of_one_process_reload_once_between_them() -> None:
+    town = Town(PROCESSORS, live=False)
+    client = town.client()
+    done: list[int] = []
+
+    async def look(th: Thread, start: int) -> None:
+        await th.sleep(start - th.proc.clock)
+        assert (await client.refresh(th)).version >= max(done)
+
+    for changes in range(1, 4):
+        spawn(town, 0, mount_pair, town, 100, done)
+        town.machine.run()
+        start = town.machine.now + 10_000
+        for vp in range(PROCESSORS):
+            spawn(town, vp, look, start)
+        town.machine.run()
+        assert client.counts.reloads == client.counts.calls == changes
+    assert client.lock.contentions > 0
+
+
 def coherence_misses(town: Town) -> dict[str, int]:
     """Add up the misses of all processors by kind."""
     total: dict[str, int] = {}
