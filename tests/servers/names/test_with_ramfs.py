@@ -35,12 +35,12 @@ def test_links_binds_and_servers_of_a_real_system(dotdot: DotDot) -> None:
         await th.deref(tree).symlink(th, root.file, b"current", b"projects/k42")
         await th.deref(tree).symlink(th, projects, b"scratch", b"/tmp")
         await system.attach(th, "ramfs", p("/tmp"), None, False)
-        return await space.bind(th, p("/current"), p("/work"), is_coverable=False)
+        return await space.bind(th, p("/current"), p("/desk"), is_coverable=False)
 
     async def check(th: Thread) -> None:
         made = [
             (await space.resolve(th, p(path), dotdot=dotdot)).point
-            for path in ("/projects/k42", "/work", "/current")
+            for path in ("/projects/k42", "/desk", "/current")
         ]
         assert made[0].file is made[1].file is made[2].file
         check_same_mounts(made[0], made[1])
@@ -48,7 +48,7 @@ def test_links_binds_and_servers_of_a_real_system(dotdot: DotDot) -> None:
         assert scratch.mount is not None
         assert scratch.mount.server != made[0].server
         with pytest.raises(NameNotFoundError):
-            await space.resolve(th, p("/work/none"), dotdot=dotdot)
+            await space.resolve(th, p("/desk/none"), dotdot=dotdot)
 
     for part in (build, check, check):
         th = system.machine.enter(VP(1))
