@@ -199,8 +199,8 @@ def new_mount(workshop: Path, warden: Warden) -> Iterator[Callable[..., K42Mount
 
     def make(options: str = "model=off") -> K42Mount:
         mount = K42Mount(workshop / f"own-{len(mounts)}", warden, options)
-        mount.start()
         mounts.append(mount)
+        mount.start()
         return mount
 
     yield make

@@ -136,7 +136,8 @@ class K42Mount:
         if done.status != 0 or not is_mounted(self.path):
             self.discard()
             raise AssertionError(f"mount -o {self.options}: status {done.status}\n{done.errors}{done.output}")
-        self.path.chmod(0o755)
+        if self.path.stat().st_mode & 0o777 != 0o755:
+            self.path.chmod(0o755)
 
     @property
     def pid(self) -> int:
@@ -158,7 +159,8 @@ class K42Mount:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         if "Traceback" in text:
             self.log.write_text("")
-            raise AssertionError(f"the daemon logged a bug:\n{text[-8000:]}")
+            first = max(0, text.index("Traceback") - 300)
+            raise AssertionError(f"the daemon logged a bug:\n{text[first : first + 5000]}")
 
     def stop(self) -> None:
         """Unmount as a user would; if that fails, by force, and then fail."""

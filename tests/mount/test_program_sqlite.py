@@ -100,7 +100,7 @@ def test_a_killed_writer_leaves_whole_transactions(target: Path, mode: str) -> N
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_a_larger_data_base_is_filled_indexed_shrunk_and_vacuumed(target: Path, mode: str) -> None:
     path = target / "large.db"
-    rows = [(number, random.Random(number).randbytes(200).hex()) for number in range(4000)]
+    rows = [(number, random.Random(number).randbytes(200).hex()) for number in range(2000)]
     with closing(connect(path, mode)) as connection:
         connection.execute("create table item (id integer primary key, text)")
         connection.execute("begin")
@@ -112,7 +112,7 @@ def test_a_larger_data_base_is_filled_indexed_shrunk_and_vacuumed(target: Path, 
         connection.execute("delete from item where id % 4")
         connection.execute("vacuum")
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("select count(*) from item").fetchone() == (1000,)
+        assert connection.execute("select count(*) from item").fetchone() == (500,)
         assert connection.execute("select * from item where id = 400").fetchone() == rows[400]
 
 
