@@ -106,7 +106,12 @@ def served(arguments: list[str], directory: Path, log: Path) -> Iterator[subproc
             if daemon.poll() is not None or time.monotonic() > deadline:
                 raise TargetError(f"{' '.join(arguments)} did not mount:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
-        directory.stat()
+        try:
+            directory.stat()
+        except OSError as exc:
+            raise TargetError(
+                f"the mount does not answer: {exc.strerror}\n{log.read_text()[-2000:]}"
+            ) from exc
         yield daemon
     finally:
         unmount(directory)
