@@ -10,6 +10,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     processor.py      one processor's clock and accounts
     core.py           what is asked of a coherence model
     directory.py      lines and caches: their state
+    latencies.py      what a transaction costs by distance
     pure_core.py      the coherence model itself
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks

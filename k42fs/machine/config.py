@@ -98,6 +98,7 @@ def _refusal(field: str, value: object, rule: str) -> ConfigError:
     return ConfigError(f"{field}={value!r}: {rule}")
 
 
+LIMITS: Final = {"l1_bytes": 1 << 24, "l2_bytes": 1 << 30, "history": 4096, "ring_events": 1 << 16}
 _POSITIVE = (
     "mhz",
     "processors_per_node",
@@ -118,6 +119,8 @@ def _check_numbers(config: MachineConfig) -> None:
             raise _refusal(field.name, value, "must be a whole number")
         if value < 0 and field.name != "seed":
             raise _refusal(field.name, value, "must not be negative")
+        if value > LIMITS.get(field.name, 1 << 40) and field.name != "seed":
+            raise _refusal(field.name, value, f"must not exceed {LIMITS.get(field.name, 1 << 40)}")
         if value == 0 and field.name in _POSITIVE:
             raise _refusal(field.name, value, "must be at least 1")
     for name in ("processors", "processors_max"):
@@ -177,4 +180,4 @@ def preset(name: str, **overrides: Any) -> MachineConfig:  # noqa: ANN401  (fiel
     for field, value in overrides.items():
         if field not in known:
             raise _refusal(field, value, "is no field of MachineConfig")
-    return MachineConfig(name=name, **{**values, **overrides})
+    return MachineConfig(**{"name": name, **values, **overrides})

@@ -16,6 +16,7 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from k42fs.ids import VP, Addr
@@ -283,12 +284,7 @@ class Machine:
         proc = th.proc
         proc.ring.append((proc.clock, LEFT, th.number))
         th.state = OUTSIDE
-
-        def done(value: Any, error: BaseException | None) -> None:  # noqa: ANN401
-            self._live.wake(th, proc.clock, value, error)
-            self._live.run_woken()
-
-        self._live.outside(awaitable, done)
+        self._live.outside(awaitable, partial(self._live.come_back, th))
         result: T = await th.pause
         return result
 

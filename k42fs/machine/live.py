@@ -78,14 +78,15 @@ class LiveDriver:
         """Run *coro* to its end and return its value. Raises OperationSuspended if it must wait."""
         was_running, self._is_running = self._is_running, True
         try:
-            th = coro.send(None)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
-        finally:
+            th: Thread = coro.send(None)
+        except BaseException as end:
             self._is_running = was_running
-            if self._woken:
-                self.run_woken()
+            self.run_woken()
+            if not isinstance(end, StopIteration):
+                raise
+            value: T = end.value
+            return value
+        self._is_running = was_running
         raise OperationSuspended(self.suspend(th, coro, None))
 
     def suspend(
@@ -98,6 +99,12 @@ class LiveDriver:
         if self._woken:
             self.run_woken()
         return operation
+
+    def come_back(self, th: Thread, value: object, error: BaseException | None) -> None:
+        """The host has the *value* or *error* that *th* left the machine for."""
+        self.wake(th, th.proc.clock, value, error)
+        if th.suspended is not None:  # else the host was so quick that th has not even been parked yet
+            self.run_woken()
 
     def wake(self, th: Thread, at: int, value: object = None, error: BaseException | None = None) -> None:
         """Let *th* go on at virtual time *at*, with the *value* or *error* it waited for."""

@@ -189,13 +189,17 @@ class LockBase:
     def _check_cycle(self, th: Thread) -> None:
         """Raise DeadlockError if some holder waits, perhaps through others, for a lock that *th* holds."""
         seen: list[LockBase] = [self]
-        chain = [f"{th!r} waits for {self!r}"]
+        links: list[tuple[Thread, LockBase, LockBase]] = []
         for lock in seen:
             for holder in lock.holders():
                 wanted = holder.waiting_for
                 if wanted is None or wanted in seen:
                     continue
                 seen.append(wanted)
-                chain.append(f"{holder!r} holds {lock!r} and waits for {wanted!r}")
+                links.append((holder, lock, wanted))
                 if th in wanted.holders():
-                    raise DeadlockError("; ".join(chain))
+                    chain = [
+                        f"{holder!r} holds {lock!r} and waits for {wanted!r}"
+                        for holder, lock, wanted in links
+                    ]
+                    raise DeadlockError("; ".join([f"{th!r} waits for {self!r}", *chain]))

@@ -16,7 +16,7 @@ and memory goes back to its pool but never from a pool to the page allocator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import Addr
 from k42fs.machine.layout import Kind, Layout
@@ -34,13 +34,6 @@ LTT_SHIFT: Final = 37
 """Local translation tables: 2^37 bytes of addresses per processor, 16 bytes per ref."""
 
 REGION: Final = {Kind.LOCAL_STRICT: 1, Kind.GLOBAL: 2, Kind.GLOBAL_PADDED: 3}
-
-
-@runtime_checkable
-class Labelled(Protocol):
-    """An owner of memory that can name itself in statistics."""
-
-    def label(self) -> str: ...
 
 
 class Block:
@@ -131,8 +124,9 @@ class Memory:
         first, nbytes = page
         start = Addr(first + (addr - first) // nbytes * nbytes)
         block = self._blocks[start]
-        if isinstance(block.owner, Labelled):
-            label = block.owner.label()
+        name_itself = getattr(block.owner, "label", None)
+        if name_itself is not None:
+            label = str(name_itself())
         elif block.layout is not None:
             label = block.layout.name
         else:

@@ -37,11 +37,15 @@ from k42fs.machine.directory import (
     Sharing,
 )
 from k42fs.machine.history import Reservations
+from k42fs.machine.latencies import Latencies
 from k42fs.machine.layout import READ, RMW, Refs
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
     from k42fs.machine.memory import Memory
+
+WORTH_KEEPING: Final = 4
+"""Moves between caches after which a line is remembered, until the next reset, though no cache has it."""
 
 FITS_MAX: Final = 8
 """Rounds of looking for a time when line and home are both free; then the last one found is taken."""
@@ -54,7 +58,6 @@ class PureCore:
     def __init__(self, config: MachineConfig, memory: Memory) -> None:
         self._config = config
         self._home_of = memory.home
-        self._hops = config.hops
         self._line_shift = config.line_bytes.bit_length() - 1
         self._line_mask = config.line_bytes - 1
         self._l1_shift = config.l1_line_bytes.bit_length() - 1
@@ -63,9 +66,7 @@ class PureCore:
         self._l1_ways, self._l1_cycles = config.l1_ways, config.l1_cycles
         self._l2_ways, self._l2_cycles = config.l2_ways, config.l2_cycles
         self._busy = config.home_busy_cycles
-        self._clean: dict[
-            tuple[int, int], int
-        ] = {}  # (requester's node, home) -> cycles for data from memory
+        self._latencies = Latencies(config)
         # Caches and homes appear when first used, so that a machine of 1024 processors starts at once.
         self._caches: list[Cache | None] = [None] * config.processors
         self._homes: dict[int, Reservations] = {}
@@ -153,9 +154,11 @@ class PureCore:
         for cache in self._caches:
             if cache is not None:
                 cache.reset()
-        for entry in self._lines.values():
+        for line, entry in list(self._lines.items()):
             if entry.sharing is not None:
                 entry.sharing.reset()
+                if entry.owner < 0 and not entry.sharers:
+                    self._forget(line, entry.sharing)
 
     def copies(self, line: int) -> dict[int, int]:
         """Return the state of each processor's copy of *line*."""
@@ -208,11 +211,10 @@ class PureCore:
             entry = self._lines.get(line)
             if entry is None:
                 entry = self._lines[line] = LineState()
-            home = self._home_of(line)
             if entry.owner < 0 and not entry.sharers and entry.sharing is None:
-                now, state = self._fetch_private(cpu, cache, code, entry, home, line, ways, now)
+                now, state = self._fetch_private(cpu, cache, code, entry, line, ways, now)
             else:
-                now, state = self._transact(cpu, cache, code, addr, nbytes, entry, home, line, state, now)
+                now, state = self._transact(cpu, cache, code, addr, nbytes, entry, state, now)
         elif tag in tags:
             cache.l1_hits += 1
             now += self._l1_cycles
@@ -239,19 +241,12 @@ class PureCore:
         return now
 
     def _fetch_private(
-        self,
-        cpu: int,
-        cache: Cache,
-        code: int,
-        entry: LineState,
-        home: int,
-        line: int,
-        ways: dict[int, int],
-        now: int,
+        self, cpu: int, cache: Cache, code: int, entry: LineState, line: int, ways: dict[int, int], now: int
     ) -> tuple[int, int]:
         """Get *line*, which no other cache has or ever had, from memory; return (time, state)."""
+        home = self._home_of(line)
         cache.misses[CAPACITY if cache.was_evicted(line) else COLD] += 1
-        latency, busy = self._clean_cycles(cache.node, home), self._busy
+        latency, busy = self._latencies.from_memory(cache.node, home), self._busy
         queue = self._homes.get(home) or self._make_home(home)
         start = queue.reserve(now if now > entry.free_at else entry.free_at, busy)  # one cache: in order
         cache.queued += start - now
@@ -263,20 +258,11 @@ class PureCore:
         return start + latency, state
 
     def _transact(
-        self,
-        cpu: int,
-        cache: Cache,
-        code: int,
-        addr: int,
-        nbytes: int,
-        entry: LineState,
-        home: int,
-        line: int,
-        held: int,
-        now: int,
+        self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, entry: LineState, held: int, now: int
     ) -> tuple[int, int]:
-        """Get *line* in the state that *code* needs, in general; return (time, state)."""
-        offset = addr & self._line_mask
+        """Get the line of *addr* in the state that *code* needs, in general; return (time, state)."""
+        line, offset = addr >> self._line_shift, addr & self._line_mask
+        home = self._home_of(line)
         others = entry.sharers & ~(1 << cpu)
         sharing = entry.sharing
         if sharing is None:  # even if *cpu* is the only one now: it was not when it got a shared copy
@@ -284,7 +270,7 @@ class PureCore:
         cache.misses[self._miss_kind(cpu, cache, sharing, line, offset, nbytes, held)] += 1
         if entry.owner >= 0 or (code != READ and others):
             sharing.count(cpu, offset)
-        latency, busy = self._latency(cache.node, home, entry, code, others, held)
+        latency, busy = self._latencies.of(cache.node, home, entry, code, others, held)
         blocked = busy if code == READ and entry.owner < 0 else latency
         start = self._reserve(sharing, home, now, blocked, busy)
         entry.began, entry.free_at = start, start + blocked
@@ -312,39 +298,6 @@ class PureCore:
         if since is not None:
             return TRUE_SHARING if sharing.is_news(offset, nbytes, since) else FALSE_SHARING
         return CAPACITY if cache.was_evicted(line) else COLD
-
-    def _clean_cycles(self, node: int, home: int) -> int:
-        """Return how long data from memory at *home* takes to *node*."""
-        cycles = self._clean.get((node, home))
-        if cycles is None:
-            config = self._config
-            base = config.local_cycles if node == home else config.remote_cycles
-            cycles = self._clean[node, home] = base + 2 * config.hop_cycles * self._hops(node, home)
-        return cycles
-
-    def _latency(
-        self, node: int, home: int, entry: LineState, code: int, others: int, held: int
-    ) -> tuple[int, int]:
-        """Return (cycles until the requester can go on, cycles the home is busy)."""
-        config, hops, busy = self._config, self._hops, self._busy
-        there = hops(node, home)
-        if entry.owner >= 0:
-            owner = config.node(entry.owner)
-            legs = there + hops(home, owner) + hops(owner, node)
-            return config.dirty_cycles + config.hop_cycles * legs, busy
-        if code == READ or not (held or others):
-            return self._clean_cycles(node, home), busy
-        longest, count = 2 * there, 0
-        while others:
-            lowest = others & -others
-            others ^= lowest
-            target = config.node(lowest.bit_length() - 1)
-            longest = max(longest, there + hops(home, target) + hops(target, node))
-            count += 1
-        issue = config.inval_issue_cycles * count
-        further = max(0, issue - config.inval_issue_cycles)  # the first is part of upgrade_cycles
-        upgrade = config.upgrade_cycles + config.hop_cycles * longest + further
-        return (upgrade if held else max(upgrade, self._clean_cycles(node, home))), busy + issue
 
     def _make_home(self, home: int) -> Reservations:
         # Not there, or there and still empty (which is false): nothing is lost with the old one.
@@ -415,5 +368,20 @@ class PureCore:
             entry.sharers ^= 1 << cpu
         queue = self._homes[self._home_of(victim)]  # there is one: the line was fetched through it
         queue.reserve(now, self._busy)
-        if entry.sharing is None:
-            del self._lines[victim]
+        if entry.owner < 0 and not entry.sharers:
+            self._forget(victim, entry.sharing)
+
+    def _forget(self, line: int, sharing: Sharing | None) -> None:
+        """*line* is in no cache any more: drop what is known of it, unless it moved often enough to be
+        reported.
+
+        Else a mount that reads files once on several processors would remember every line it ever saw.
+        """
+        if sharing is not None:
+            if sharing.transfers >= WORTH_KEEPING:
+                return
+            for loser in sharing.lost:
+                cache = self._caches[loser]
+                assert cache is not None
+                cache.note_eviction(line)
+        del self._lines[line]

@@ -52,6 +52,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dirty_cycles": -1}, "dirty_cycles=-1: must not be negative"),
     ({"topology": "ring"}, "topology='ring': must be one of hypercube, flat"),
     ({"history": 1}, "history=1: must be at least 2"),
+    ({"l2_bytes": 1 << 31}, "l2_bytes=2147483648: must not exceed 1073741824"),
     ({"mhz": 0}, "mhz=0: must be at least 1"),
     ({"colour": "red"}, "colour='red': is no field"),
 ]

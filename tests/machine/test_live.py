@@ -184,6 +184,22 @@ def test_an_operation_leaves_the_machine_for_the_host_and_comes_back_with_the_an
     assert host.slept == [0.001]
 
 
+def test_a_host_may_have_the_answer_at_once() -> None:
+    m, host = machine(live=True), Host()
+
+    def at_once(awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        host.outside(awaitable, done)
+        host.run_one()
+
+    m.host(at_once, host.sleep)
+
+    async def body(th: Thread) -> int:
+        await th.sleep(10)
+        return th.vp
+
+    assert suspended(m, 3, body).result() == 3
+
+
 def test_a_lock_held_outside_makes_others_wait_and_close_ends_them_all() -> None:
     m, host = machine(live=True), Host()
     m.host(host.outside, host.sleep)
