@@ -149,6 +149,13 @@ class LockBase:
         self._granted = now
         return now
 
+    def _is_held_by_clock(self, th: Thread) -> bool:
+        """Say whether the lock, free in fact, is still some earlier holder's at th's time."""
+        now = th.proc.clock
+        if th.level < 2 or now >= self.free_at or self.last_vp in (th.vp, NO_VP):
+            return False
+        return self._start <= now if self._history is None else self._history.fit(now, 1) > now
+
     def _wait_in_past(self, th: Thread, history: Reservations) -> int:
         """Take the first gap from th's clock on; return when the hand-off is over. What lies before the
         history is skipped, but is no waiting.

@@ -76,7 +76,7 @@ class FairBLock(LockBase):
         """Take the lock if that needs no waiting; say whether it did."""
         if th.held:
             self._check_rank(th)
-        if self.holder is not None:
+        if self.holder is not None or self._is_held_by_clock(th):
             return False
         self._take(th)
         return True
@@ -167,6 +167,7 @@ class FairBLock(LockBase):
                 self.release(th)
                 raise
         proc.spin_until(granted)
+        self._granted = proc.clock
         proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
         self.acquisitions += 1
 

@@ -80,7 +80,7 @@ class RWLock(LockBase):
         """Share the lock if that needs no waiting; say whether it did."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self._queue or self._upgrader:
+        if self.writer is not None or self._queue or self._upgrader or self._is_held_by_clock(th):
             return False
         self._take_r(th)
         return True
@@ -89,7 +89,7 @@ class RWLock(LockBase):
         """Have the lock alone if that needs no waiting; say whether it did."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self.readers:
+        if self.writer is not None or self.readers or self._is_held_by_clock(th):
             return False
         self._take_w(th)
         return True

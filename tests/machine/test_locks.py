@@ -180,6 +180,44 @@ def test_a_lock_released_ahead_of_its_time_is_still_held_by_the_clock() -> None:
     assert lock.waited_cycles >= 5000 + 2 * 5000 - 300
 
 
+def test_trying_a_lock_that_is_held_by_the_clock_fails_and_costs_nothing() -> None:
+    m = machine(live=True)
+    lock, first, second = a_lock(m), m.enter(VP(0)), m.enter(VP(1))
+    lock.acquire(first)
+    first.work(5000)
+    lock.release(first)
+    second.work(1000)
+    assert not lock.try_acquire(second)
+    assert second.proc.clock == 1000
+    second.work(5000)
+    assert lock.try_acquire(second)
+
+
+def test_who_waits_long_for_a_lock_held_by_the_clock_lets_others_of_its_processor_run() -> None:
+    m = machine()
+    lock, times = a_lock(m), dict[str, int]()
+
+    async def ahead(th: Thread) -> None:
+        await lock.acquire(th)
+        th.work(100_000)  # nothing visible: the lock is free again long before others' clocks say so
+        lock.release(th)
+
+    async def waiter(th: Thread) -> None:
+        th.work(1000)
+        await lock.acquire(th)
+        times["waiter"] = th.proc.clock
+        lock.release(th)
+
+    async def other(th: Thread) -> None:
+        th.work(500)
+        times["other"] = th.proc.clock
+
+    run(m, (0, ahead), (1, waiter), (1, other))
+    assert times["other"] < 3000
+    assert times["waiter"] > 100_000
+    assert (lock.contentions, lock.max_wait > 99_000) == (1, True)
+
+
 def test_a_rank_breach_is_a_bug() -> None:
     m = machine(live=True)
     th = m.enter(VP(0))
@@ -216,6 +254,7 @@ def test_try_acquire_never_waits(kind: type[FairBLock]) -> None:
     assert lock.try_acquire(first)
     assert not lock.try_acquire(second)
     lock.release(first)
+    second.work(1000)  # by its own clock, too, it comes after the first
     assert lock.try_acquire(second)
     assert lock.holders() == (second,)
 

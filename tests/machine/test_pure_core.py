@@ -232,6 +232,23 @@ def test_moves_of_a_line_are_attributed_to_the_bytes_that_were_wanted() -> None:
     assert lab.core.counters(0).references == 0
 
 
+def test_lines_that_left_all_caches_are_forgotten_unless_they_moved_often() -> None:
+    lab = Lab(replace(DIR, l2_bytes=64, l2_ways=1, l1_bytes=64, l1_ways=1))
+    hot, cool, filler = (lab.line() for _ in range(3))
+    for _ in range(3):
+        for cpu in (0, 1):
+            lab.cost(cpu, WRITE, hot)
+    for cpu in (0, 1):
+        lab.cost(cpu, WRITE, cool)
+        lab.cost(cpu, WRITE, filler)
+    lab.cost(0, READ, filler + 64)
+    lab.cost(1, READ, filler + 128)
+    assert [moved.line for moved in lab.core.transfers()] == [hot // 64]
+    before = lab.core.counters(0).misses["capacity"]
+    lab.cost(0, READ, cool)  # it lost the line to a writer, which is forgotten, but not that it had it
+    assert lab.core.counters(0).misses["capacity"] == before + 1
+
+
 def test_one_processor_never_misses_for_coherence() -> None:
     lab = Lab()
     clocks = [0] * 1024
