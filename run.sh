@@ -43,7 +43,9 @@ MOUNTED=
 
 # Kill the process group $1, if there is one.
 end_group() {
-    [ -z "$1" ] || kill -KILL -- "-$1" 2>/dev/null || true
+    [ -n "$1" ] || return 0
+    disown "$1" 2>/dev/null || true # or bash would report its end
+    kill -KILL -- "-$1" 2>/dev/null || true
 }
 
 # Runs at every end: normal, failed, Ctrl-C, SIGTERM.
