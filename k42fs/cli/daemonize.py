@@ -26,6 +26,13 @@ class ReadyPipe:
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
 
+    def move_to(self, fd: int) -> None:
+        """Renumber the descriptor."""
+        assert self._fd is not None
+        if self._fd != fd:
+            os.dup2(self._fd, fd)
+            self._fd = fd
+
     def ready(self) -> None:
         self._say(_READY)
 
@@ -73,8 +80,8 @@ def _child(run: Callable[[ReadyPipe], int], pipe: ReadyPipe, log_path: str) -> i
     out = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for fd, target in ((null, 0), (out, 1), (out, 2)):
         os.dup2(fd, target)
-    os.close(null)
-    os.close(out)
+    pipe.move_to(3)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))  # whatever the caller had open is not ours to hold
     try:
         return run(pipe)
     except BaseException as exc:

@@ -58,9 +58,12 @@ def real_mount_point(path: str) -> str:
 
 
 def is_dead(path: str) -> bool:
-    """True when the daemon behind the mount at *path* is gone: the kernel answers ENOTCONN itself."""
+    """True when the daemon behind the mount at *path* is gone: the kernel answers ENOTCONN itself.
+
+    Asks for the room left, which no kernel caches; attributes it may answer long after the daemon's death.
+    """
     try:
-        os.stat(path)
+        os.statvfs(path)
     except OSError as exc:
         return exc.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
     return False

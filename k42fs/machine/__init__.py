@@ -12,6 +12,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     directory.py      lines and caches: their state
     latencies.py      what a transaction costs by distance
     pure_core.py      the coherence model itself
+    blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from k42fs.ids import VP, Addr
+from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER, CoherenceCore
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
@@ -75,6 +76,7 @@ class Machine:
         self.wall_clock_ns = wall_clock_ns
         self.memory = UnmodelledMemory(config) if model == "off" else Memory(config)
         self.core: CoherenceCore = PureCore(config, self.memory)
+        self.blocks = BlockTraffic(config, self.memory)
         self.limit = NEVER
         self.processors = [
             Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), config.ring_events)
@@ -348,6 +350,7 @@ class Machine:
         self.script_calls.clear()
         self.contended.reset()
         self.core.reset_counters()
+        self.blocks.reset_counters()
 
     def base_clock(self, proc: Processor) -> int:
         """Return processor *proc*'s clock at the last reset."""

@@ -123,6 +123,8 @@ def _processors(machine: Machine) -> list[dict[str, Any]]:
                 "misses": dict(counters.misses),
                 "invalidations": counters.invalidations,
                 "write_backs": counters.write_backs,
+                "copied_bytes": machine.blocks.copied[proc.vp],
+                "moved_bytes": machine.blocks.moved[proc.vp],
             }
         rows.append(row)
     return rows

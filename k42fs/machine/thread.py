@@ -170,6 +170,10 @@ class Thread:
         """Charge an atomic read-modify-write of one word."""
         return DONE
 
+    def copy(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
+        """Charge the copy of file data from (READ) or to (WRITE) memory, by the block: see `blocks.py`."""
+        return DONE
+
     def work(self, cycles: int) -> None:
         """Charge instructions. Never waits: others see their effect only through the next reference."""
 
@@ -277,6 +281,12 @@ class FullThread(CallsThread):
     def rmw(self, addr: int) -> Awaitable[None]:
         return self._range(RMW, addr, WORD_BYTES)
 
+    def copy(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
+        if self.proc.clock > self.machine.limit:
+            return self._copy_in_turn(code, addr, nbytes)
+        self.work(self.machine.blocks.copy(self.vp, code, addr, nbytes))
+        return DONE
+
     def deref(self, ref: Ref) -> Any:  # noqa: ANN401
         if self.held:
             self._check_calls_out(ref)
@@ -292,6 +302,10 @@ class FullThread(CallsThread):
         proc = self.proc
         proc.clock, stopped = self._script(self.vp, refs, addr, 0, proc.clock, self.machine.limit, 0)
         return DONE if stopped < 0 else self._go_on(refs, addr, 0, stopped, 0)
+
+    async def _copy_in_turn(self, code: int, addr: int, nbytes: int) -> None:
+        await self.pause
+        self.work(self.machine.blocks.copy(self.vp, code, addr, nbytes))
 
     async def _go_on(self, refs: Refs, base: int, other: int, stopped: int, work: int) -> None:
         """Do the rest of a script that came to a visible reference ahead of its turn."""

@@ -198,6 +198,8 @@ class Operations(Serving, pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """Give a file one more name."""
         node = self._enter_name(new_parent, new_name)
+        if inode >= CONTROL_BASE:
+            raise NotPermittedError("the entries of .k42 are fixed")
         source = self.nodes[inode]
         if source.tree != node.tree:
             raise CrossServerError

@@ -43,8 +43,10 @@ class Places:
     async def cross(self, th: Thread, parent: DirNode, name: bytes) -> DirNode | None:
         """Return the directory *name* in *parent* if the mount tree has a node there, else None.
 
+        Where a mount lies below a name that the server has no directory for, a filler stands: the tree wins.
+
         Raises:
-            NotDirectoryError: the server has something else than a directory where a mount lies below.
+            NotDirectoryError: what a mount should show is no directory any more.
         """
         assert parent.mnode is not None
         assert parent.mnode.children is not None
@@ -61,10 +63,9 @@ class Places:
         try:
             file = await th.deref(parent.tree).lookup(th, parent.file, name)
         except NameNotFoundError:
-            filler = FillerFile(mnode.ino)
-            return self._node(FILLER_BASE, self._filler_tree, filler, mnode, parent, name)
-        if not file.is_dir:
-            raise NotDirectoryError(f"a mount lies below {name!r}, which is not a directory")
+            file = None
+        if file is None or not file.is_dir:
+            return self._node(FILLER_BASE, self._filler_tree, FillerFile(mnode.ino), mnode, parent, name)
         mount_bits = parent.node_id >> MOUNT_SHIFT << MOUNT_SHIFT
         return self._node(mount_bits, parent.tree, file, mnode, parent, name)
 

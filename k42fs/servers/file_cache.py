@@ -2,10 +2,11 @@
 
 The bytes live in the file system (ramfs is memory; a store keeps its own buffers). What is here is the page
 hash that every access goes through, and the page frames, so that a machine which models memory sees the
-bytes move: a read loads the lines of each page it covers, a write stores them.
+bytes move (machine/blocks.py prices the copies).
 
-Shape: `_frames` maps page numbers to modelled frame addresses, kept only in a machine that models memory;
-in others an access charges one page, whatever its size.
+Shape: `_extents` maps the number of a 64 KiB extent to its modelled frames (address, bytes), kept only in a
+machine that models memory. The hash is looked up once for each extent that an access covers: pages that lie
+together are found together. A file of one page has frames for one page only.
 Locks: one lock (rank 50) around the page hash, held for the look-ups of one access and not while bytes are
 copied. Calls of `write` and `truncate` come under the ServerFile's lock, which orders them; reads come
 without.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.layout import READ, WRITE, Kind, Layout
 from k42fs.machine.locks import FairBLock
 from k42fs.servers.fs_file import FSFile
 
@@ -27,17 +28,19 @@ if TYPE_CHECKING:
     from k42fs.servers.fs_global import FileSystemGlobal
 
 PAGE: Final = 4096
+EXTENT_SHIFT: Final = 16
+EXTENT: Final = 1 << EXTENT_SHIFT
 BUCKETS: Final = 64
 CACHE: Final = Layout("FileCache", Kind.GLOBAL_PADDED, lock=16, file=8, count=8, pages=BUCKETS * 8)
-FIND_PAGE: Final = CACHE.script("find_page", "r:file r2:0", work=60)
-ADD_PAGE: Final = CACHE.script("add_page", "w:count w2:0", work=120)
-DROP_PAGE: Final = CACHE.script("drop_page", "w:count w2:0", work=80)
+FIND_PAGES: Final = CACHE.script("find_pages", "r:file r2:0", work=60)
+ADD_PAGES: Final = CACHE.script("add_pages", "w:count w2:0", work=120)
+DROP_PAGES: Final = CACHE.script("drop_pages", "w:count w2:0", work=80)
 
 
 class FileCache:
     """The page cache of one file."""
 
-    __slots__ = ("_frames", "_lock", "_tree", "addr", "file", "ref", "root")
+    __slots__ = ("_extents", "_lock", "_tree", "addr", "file", "ref", "root")
 
     ref: Ref
     root: Any
@@ -49,7 +52,7 @@ class FileCache:
         self._lock = FairBLock(
             tree.machine, Addr(self.addr + CACHE.offset("lock")), rank=50, name="pages", owner=self
         )
-        self._frames: dict[int, Addr] = {}
+        self._extents: dict[int, tuple[Addr, int]] = {}
 
     def label(self) -> str:
         """What statistics and traces call it."""
@@ -57,25 +60,13 @@ class FileCache:
 
     async def read(self, th: Thread, offset: int, size: int) -> bytes:
         """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
-        await self._lock.acquire(th)
-        try:
-            frames = await self._locked_frames(th, offset, size)
-        finally:
-            self._lock.release(th)
-        for at, nbytes in frames:
-            await th.load(at, nbytes)
+        await self._charge(th, READ, offset, size)
         return await self._tree.fs.read(th, self.file, offset, size)
 
     async def write(self, th: Thread, offset: int, data: bytes | bytearray | memoryview) -> int:
         """Store bytes; how many. A page that the file system has no room for is not cached either."""
         written = await self._tree.fs.write(th, self.file, offset, data)
-        await self._lock.acquire(th)
-        try:
-            frames = await self._locked_frames(th, offset, written)
-        finally:
-            self._lock.release(th)
-        for at, nbytes in frames:
-            await th.store(at, nbytes)
+        await self._charge(th, WRITE, offset, written)
         return written
 
     async def truncate(self, th: Thread, size: int) -> None:
@@ -83,39 +74,59 @@ class FileCache:
         await self._tree.fs.truncate(th, self.file, size)
         await self._lock.acquire(th)
         try:
-            end = -(-size // PAGE)
-            for page in [page for page in self._frames if page >= end]:
-                await th.touch(DROP_PAGE, self.addr, self._bucket(page))
-                self._tree.memory.free(th.vp, self._frames.pop(page))
+            end = -(-size >> EXTENT_SHIFT)
+            for extent in [extent for extent in self._extents if extent >= end]:
+                await th.touch(DROP_PAGES, self.addr, self._bucket(extent))
+                self._free(th, extent)
         finally:
             self._lock.release(th)
 
     async def cleanup(self, th: Thread) -> None:
         """Give back frames and memory: no call is inside any more."""
-        for frame in self._frames.values():
-            self._tree.memory.free(th.vp, frame)
-        self._frames.clear()
+        for extent in list(self._extents):
+            self._free(th, extent)
         self._tree.memory.free(th.vp, self.addr)
 
-    def _bucket(self, page: int) -> Addr:
-        return Addr(self.addr + CACHE.offset("pages") + page % BUCKETS * 8)
+    def _free(self, th: Thread, extent: int) -> None:
+        addr, nbytes = self._extents.pop(extent)
+        self._tree.machine.blocks.forget(addr, nbytes)
+        self._tree.memory.free(th.vp, addr)
+
+    def _bucket(self, extent: int) -> Addr:
+        return Addr(self.addr + CACHE.offset("pages") + extent % BUCKETS * 8)
+
+    async def _charge(self, th: Thread, code: int, offset: int, size: int) -> None:
+        """Look the pages of a range up under the lock, adding those that are missing; then copy without it."""
+        await self._lock.acquire(th)
+        try:
+            pieces = await self._locked_frames(th, offset, size)
+        finally:
+            self._lock.release(th)
+        for at, nbytes in pieces:
+            await th.copy(code, at, nbytes)
 
     async def _locked_frames(self, th: Thread, offset: int, size: int) -> list[tuple[Addr, int]]:
-        """Look up every page of a range, adding those that are missing; (address, bytes) of each piece."""
+        """(address, bytes) of each piece of a range. An extent that outgrew its one page gets new frames."""
         if not self._tree.modelled:
-            await th.touch(FIND_PAGE, self.addr, self.addr)
+            await th.touch(FIND_PAGES, self.addr, self.addr)
             return []
         pieces: list[tuple[Addr, int]] = []
         end = offset + size
-        for page in range(offset // PAGE, -(-end // PAGE)):
-            bucket = self._bucket(page)
-            await th.touch(FIND_PAGE, self.addr, bucket)
-            frame = self._frames.get(page)
-            if frame is None:
-                await th.touch(ADD_PAGE, self.addr, bucket)
-                frame = self._frames[page] = self._tree.memory.alloc(
-                    th.vp, PAGE, Kind.GLOBAL_PADDED, owner=self
-                )
-            low, high = max(offset - page * PAGE, 0), min(end - page * PAGE, PAGE)
-            pieces.append((Addr(frame + low), high - low))
+        for extent in range(offset >> EXTENT_SHIFT, -(-end >> EXTENT_SHIFT)):
+            bucket = self._bucket(extent)
+            await th.touch(FIND_PAGES, self.addr, bucket)
+            start = extent << EXTENT_SHIFT
+            low, high = max(offset - start, 0), min(end - start, EXTENT)
+            found = self._extents.get(extent)
+            if found is None or high > found[1]:
+                await th.touch(ADD_PAGES, self.addr, bucket)
+                found = self._add(th, extent, PAGE if high <= PAGE else EXTENT)
+            pieces.append((Addr(found[0] + low), high - low))
         return pieces
+
+    def _add(self, th: Thread, extent: int, nbytes: int) -> tuple[Addr, int]:
+        if extent in self._extents:
+            self._free(th, extent)
+        addr = self._tree.memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=self)
+        found = self._extents[extent] = (addr, nbytes)
+        return found
