@@ -123,6 +123,7 @@ class K42Mount:
     def __init__(self, path: Path, warden: Warden, options: str = "model=full") -> None:
         self.path = path
         self.log = path.with_name(f"{path.name}.log")
+        self.log.unlink(missing_ok=True)  # of an earlier mount on the same directory
         self.options = f"{options},{COMMON_OPTIONS},log={self.log}"
         self._warden = warden
 
