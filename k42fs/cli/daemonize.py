@@ -1,7 +1,7 @@
 """Going to the background with the daemon's true status brought back.
 
-The parent forks, waits on a pipe, and exits with what the child reports: nothing is printed as done before the mount
-answers, and a failure in the background is the command's own failure.
+The parent forks, waits on a pipe, and exits with what the child reports: nothing is printed as done before
+the mount answers, and a failure in the background is the command's own failure.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def in_background(run: Callable[[ReadyPipe], int], log_path: str) -> int:
         os.kill(pid, 15)
         raise StartError(f"the daemon was not ready in {START_SECONDS:.0f} s; its log is {log_path}")
     os.waitpid(pid, 0)
-    raise StartError(said.decode(errors="replace").strip() or f"the daemon died while starting; its log is {log_path}")
+    raise StartError(
+        said.decode(errors="replace").strip() or f"the daemon died while starting; its log is {log_path}"
+    )
 
 
 def _child(run: Callable[[ReadyPipe], int], pipe: ReadyPipe, log_path: str) -> int:

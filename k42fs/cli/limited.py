@@ -33,5 +33,7 @@ def limited(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     if failures:
         raise failures[0]
     if not results:
-        raise TimeoutError(f"the mount did not answer in {ANSWER_SECONDS:.0f} s: its daemon hangs or is overloaded")
+        raise TimeoutError(
+            f"the mount did not answer in {ANSWER_SECONDS:.0f} s: its daemon hangs or is overloaded"
+        )
     return results[0]

@@ -33,7 +33,9 @@ def _fail(reason: str) -> None:
     sys.exit(1)
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="k42fs", prog_name="k42fs")
 def cli() -> None:
     """K42's file and name servers as a file system, on a modelled multiprocessor.
@@ -103,8 +105,8 @@ def status(as_json: bool) -> None:
 def stats(as_json: bool, reset: bool, path: str) -> None:
     """Show what the modelled machine saw of the mount that holds PATH.
 
-    Per processor: calls, cycles, utilisation, misses by kind. Then the ten hottest locks and the ten hottest cache
-    lines, with object and field.
+    Per processor: calls, cycles, utilisation, misses by kind. Then the ten hottest locks and the ten
+    hottest cache lines, with object and field.
     """
     from k42fs.cli.showing import show_stats
 
@@ -172,7 +174,9 @@ def presets() -> None:
 
     for name in preset_names():
         config = preset(name)
-        click.echo(f"{name:16} {config.processors:5} processors  {config.line_bytes:4} byte lines  {config.mhz} MHz")
+        click.echo(
+            f"{name:16} {config.processors:5} processors  {config.line_bytes:4} byte lines  {config.mhz} MHz"
+        )
 
 
 @cli.command("install-helper")
@@ -184,7 +188,9 @@ def install_helper(remove: bool) -> None:
     click.echo(uninstall() if remove else install())
 
 
-@cli.command("mount-helper", hidden=True, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@cli.command(
+    "mount-helper", hidden=True, context_settings={"ignore_unknown_options": True, "help_option_names": []}
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def mount_helper(words: Sequence[str]) -> None:
     """What mount(8) runs: SOURCE MNT [-sfnvr] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]."""

@@ -65,4 +65,8 @@ def run(words: list[str]) -> None:
     """Mount as mount(8) asks."""
     mount_point, options = parse(words)
     # mount(8) as root means a mount for everyone, unless the options say otherwise.
-    mount(["dev", "suid", "allow_other", *options] if os.geteuid() == 0 else options, mount_point, foreground=False)
+    mount(
+        ["dev", "suid", "allow_other", *options] if os.geteuid() == 0 else options,
+        mount_point,
+        foreground=False,
+    )

@@ -39,7 +39,12 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
     from k42fs.personality.mount import MountFailedError, serve
 
     if foreground:
-        serve(path, options, "" if not options.log else options.log, on_ready=lambda: click.echo(f"mounted on {path}"))
+        serve(
+            path,
+            options,
+            "" if not options.log else options.log,
+            on_ready=lambda: click.echo(f"mounted on {path}"),
+        )
         return
 
     def run(pipe: ReadyPipe) -> int:

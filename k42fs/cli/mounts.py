@@ -54,7 +54,9 @@ def mounted_at(path: str) -> MountEntry | None:
 def real_mount_point(path: str) -> str:
     """Resolve *path* without looking into what is mounted there."""
     path = os.path.abspath(path)
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) if path != "/" else path
+    return (
+        os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) if path != "/" else path
+    )
 
 
 def is_dead(path: str) -> bool:

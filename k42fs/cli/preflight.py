@@ -36,7 +36,9 @@ def check_mount_point(path: str, allow_nonempty: bool) -> str | None:
         notice = f"removed the mount that a dead daemon had left at {path}"
         entry = mounted_at(path)
     if entry is not None:
-        raise BusyError(f"{path} is a mount point already ({entry.fs_type}): unmount it first, or choose another")
+        raise BusyError(
+            f"{path} is a mount point already ({entry.fs_type}): unmount it first, or choose another"
+        )
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -46,5 +48,7 @@ def check_mount_point(path: str, allow_nonempty: bool) -> str | None:
     if not stat.S_ISDIR(mode):
         raise NotDirectoryError(f"{path} is not a directory: a mount point must be one")
     if not allow_nonempty and {entry.name for entry in Path(path).iterdir()} - KEEPERS:
-        raise BusyError(f"{path} is not empty and the mount would hide what it holds: add -o nonempty to do so")
+        raise BusyError(
+            f"{path} is not empty and the mount would hide what it holds: add -o nonempty to do so"
+        )
     return notice

@@ -24,9 +24,13 @@ def control_directory(path: str) -> Path:
     """
     entry = enclosing_k42fs(path)
     if entry is None:
-        raise InvalidArgumentError(f"{path} is not in a k42fs mount: give a path in one ('k42fs status' lists them)")
+        raise InvalidArgumentError(
+            f"{path} is not in a k42fs mount: give a path in one ('k42fs status' lists them)"
+        )
     if limited(is_dead, entry.path):
-        raise InvalidArgumentError(f"the daemon of {entry.path} has died: 'k42fs umount {entry.path}' clears it")
+        raise InvalidArgumentError(
+            f"the daemon of {entry.path} has died: 'k42fs umount {entry.path}' clears it"
+        )
     return Path(entry.path) / ".k42"
 
 

@@ -1,15 +1,16 @@
 """File data in the machine: whole-page copies, priced by the block instead of by the line.
 
-What the model is about is objects and locks, a few lines each, and those are charged line by line. A page of file data is
-64 lines that nobody but a copy loop touches, in order; charging each on its own would make the model spend nearly all its
-time there and say nothing more. So data is tracked in blocks of 4 KiB with the states of MESI without the caches' capacity:
-a block stays with who had it last. A copy of n lines costs
+What the model is about is objects and locks, a few lines each, and those are charged line by line. A page
+of file data is 64 lines that nobody but a copy loop touches, in order; charging each on its own would make
+the model spend nearly all its time there and say nothing more. So data is tracked in blocks of 4 KiB with
+the states of MESI without the caches' capacity: a block stays with who had it last. A copy of n lines costs
 
     block in this processor's cache     n * l1_cycles
-    block elsewhere, or in memory       one whole miss, as the directory would price it, then n * home_busy_cycles
+    block elsewhere, or in memory       one whole miss, as the directory would price it, then n *
+    home_busy_cycles
 
-that is: prefetched after the first line, limited by what a home node can deliver. A store makes this processor the block's
-only holder. The cycles count as work.
+that is: prefetched after the first line, limited by what a home node can deliver. A store makes this
+processor the block's only holder. The cycles count as work.
 
 Differs from K42, whose clients copy to and from pages mapped into them: there is no copy in its servers.
 """
@@ -31,8 +32,9 @@ NOBODY: Final = -1
 class BlockTraffic:
     """Who holds which block, and what was copied.
 
-    Shape: `_owner[block]` is the only holder after a store; `_sharers[block]` a bit set of readers. A block in neither is
-    in memory. `copied` and `moved` are bytes by processor: all of them, and those that came from elsewhere.
+    Shape: `_owner[block]` is the only holder after a store; `_sharers[block]` a bit set of readers. A block
+    in neither is in memory. `copied` and `moved` are bytes by processor: all of them, and those that came
+    from elsewhere.
     """
 
     def __init__(self, config: MachineConfig, memory: Memory) -> None:

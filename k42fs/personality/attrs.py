@@ -17,11 +17,11 @@ BLOCK_BYTES: Final = 4096
 def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
     """Return what the kernel keeps of *file*, under the number *node_id*."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = node_id  # type: ignore[assignment]
+    entry.st_ino = node_id
     entry.generation = file.generation
     entry.entry_timeout = CACHE_SECONDS
     entry.attr_timeout = CACHE_SECONDS
-    entry.st_mode = file.mode  # type: ignore[assignment]
+    entry.st_mode = file.mode
     entry.st_nlink = file.nlink
     entry.st_uid = file.uid
     entry.st_gid = file.gid
@@ -37,6 +37,6 @@ def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
 def negative_entry() -> pyfuse3.EntryAttributes:
     """Return the answer that lets the kernel remember that a name does not exist."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = 0  # type: ignore[assignment]
+    entry.st_ino = 0
     entry.entry_timeout = CACHE_SECONDS
     return entry

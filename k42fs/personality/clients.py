@@ -1,8 +1,8 @@
 """Which processor serves whom: sticky by caller, handed out in turn.
 
-A caller keeps its processor while it is remembered, so its translation entries, free lists and name caches stay warm
-there. New callers take the next processor in turn, which spreads `make -j` evenly without any shared counter in the
-model. The table is bounded: the caller met longest ago is forgotten first.
+A caller keeps its processor while it is remembered, so its translation entries, free lists and name caches
+stay warm there. New callers take the next processor in turn, which spreads `make -j` evenly without any
+shared counter in the model. The table is bounded: the caller met longest ago is forgotten first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`MNT/.k42/`: attribute files that show and steer the system, in the manner of K42's /ksys.
 
-Always there, never listed. A file's text is made when it is opened and stays as it was for that open; nothing here is
-cached by the kernel. One write is one command. What a write cannot mean is refused with nothing changed: EINVAL for a
-bad value, ENODATA for an unknown key, EROFS for what can only be read.
+Always there, never listed. A file's text is made when it is opened and stays as it was for that open;
+nothing here is cached by the kernel. One write is one command. What a write cannot mean is refused with
+nothing changed: EINVAL for a bad value, ENODATA for an unknown key, EROFS for what can only be read.
 
 The names and what they show are in `control_files.py`.
 """
@@ -16,7 +16,13 @@ from typing import Any, Final
 
 import pyfuse3
 
-from k42fs.errors import InvalidArgumentError, NameNotFoundError, NotDirectoryError, NotPermittedError, ReadOnlyError
+from k42fs.errors import (
+    InvalidArgumentError,
+    NameNotFoundError,
+    NotDirectoryError,
+    NotPermittedError,
+    ReadOnlyError,
+)
 from k42fs.machine import Thread
 from k42fs.personality.control_files import ControlFile, ControlFiles
 from k42fs.personality.handles import Handle, HandleTable
@@ -61,15 +67,15 @@ class Control:
     def attributes(self, node_id: int) -> pyfuse3.EntryAttributes:
         """Return a node's attributes; the kernel keeps neither them nor the name."""
         entry = pyfuse3.EntryAttributes()
-        entry.st_ino = node_id  # type: ignore[assignment]
+        entry.st_ino = node_id
         entry.entry_timeout = entry.attr_timeout = 0
         if node_id == CONTROL_BASE:
-            entry.st_mode = stat.S_IFDIR | 0o555  # type: ignore[assignment]
+            entry.st_mode = stat.S_IFDIR | 0o555
             entry.st_nlink = 2
         else:
             file = self._file(node_id)
             mode = (0o444 if file.read else 0) | (0o200 if file.write else 0)
-            entry.st_mode = stat.S_IFREG | mode  # type: ignore[assignment]
+            entry.st_mode = stat.S_IFREG | mode
         entry.st_uid = os.geteuid()
         entry.st_gid = os.getegid()
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._started_ns

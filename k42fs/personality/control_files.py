@@ -16,7 +16,7 @@ from k42fs.personality.options import LOG_LEVELS, MountOptions
 from k42fs.version import version
 
 if TYPE_CHECKING:
-    from k42fs.personality.operations import Operations
+    from k42fs.personality.face import Face
 
 Write = Callable[[Thread, bytes], Awaitable[None]]
 RESET_WORDS: Final = {b"1", b"all"}
@@ -33,7 +33,7 @@ class ControlFile:
 ControlFiles = dict[bytes, ControlFile]
 
 
-def control_files(operations: Operations, options: MountOptions) -> ControlFiles:
+def control_files(operations: Face, options: MountOptions) -> ControlFiles:
     """Return the files of `.k42` in their order."""
     machine = operations.machine
     system = operations.system
@@ -41,7 +41,12 @@ def control_files(operations: Operations, options: MountOptions) -> ControlFiles
     def config() -> dict[str, Any]:
         values = {**asdict(options), "log_level": logging.getLevelName(logging.getLogger().level).lower()}
         values["kernel_flags"] = list(options.kernel_flags)
-        return {**values, "pid": os.getpid(), "requests": operations.requests, "handles": len(operations.handles)}
+        return {
+            **values,
+            "pid": os.getpid(),
+            "requests": operations.requests,
+            "handles": len(operations.handles),
+        }
 
     async def set_config(_th: Thread, command: bytes) -> None:
         key, has_value, value = command.decode(errors="replace").partition("=")
@@ -75,7 +80,9 @@ def control_files(operations: Operations, options: MountOptions) -> ControlFiles
 
     files: ControlFiles = {}
 
-    def show(name: str, value: Callable[[], Any], text: Callable[[Any], str], write: Write | None = None) -> None:
+    def show(
+        name: str, value: Callable[[], Any], text: Callable[[Any], str], write: Write | None = None
+    ) -> None:
         files[name.encode()] = ControlFile(lambda: text(value()).encode(), write)
         files[f"{name}.json".encode()] = ControlFile(lambda: _json(value()))
 

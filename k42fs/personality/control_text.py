@@ -20,7 +20,18 @@ def processors(stats: Mapping[str, Any]) -> str:
         f"# {stats['machine']}, model={stats['model']}, {stats['processors']} processors at {stats['mhz']} MHz, "
         f"cycle {stats['now_cycles']:,}; times in modelled cycles\n"
     )
-    rows = [["vp", "requests", "calls", "busy-cycles", "util", "references", "miss%", *(t for _, t in MISS_COLUMNS)]]
+    rows = [
+        [
+            "vp",
+            "requests",
+            "calls",
+            "busy-cycles",
+            "util",
+            "references",
+            "miss%",
+            *(t for _, t in MISS_COLUMNS),
+        ]
+    ]
     per_processor = stats["per_processor"]
     rows += [_processor(row) for row in per_processor]
     if not per_processor:
@@ -33,13 +44,24 @@ def processors(stats: Mapping[str, Any]) -> str:
 
 def _processor(row: Mapping[str, Any]) -> list[str]:
     busy = row["work_cycles"] + row["spin_cycles"] + row.get("memory_cycles", 0)
-    cells = [str(row["vp"]), f"{row['operations']:,}", f"{row['calls']:,}", f"{busy:,}", f"{row['utilisation']:.0%}"]
+    cells = [
+        str(row["vp"]),
+        f"{row['operations']:,}",
+        f"{row['calls']:,}",
+        f"{busy:,}",
+        f"{row['utilisation']:.0%}",
+    ]
     if "misses" not in row:
         return [*cells, *["-"] * (2 + len(MISS_COLUMNS))]
     references = row["loads"] + row["stores"] + row["rmws"]
     misses = row["misses"]
     share = sum(misses.values()) / references if references else 0.0
-    return [*cells, f"{references:,}", f"{share:.1%}", *(f"{misses.get(key, 0):,}" for key, _ in MISS_COLUMNS)]
+    return [
+        *cells,
+        f"{references:,}",
+        f"{share:.1%}",
+        *(f"{misses.get(key, 0):,}" for key, _ in MISS_COLUMNS),
+    ]
 
 
 def locks(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -51,7 +73,10 @@ def locks(rows: Sequence[Mapping[str, Any]]) -> str:
         [
             str(row["object"]),
             str(row["lock"]),
-            *(f"{row[key]:,}" for key in ("acquisitions", "contentions", "waited_cycles", "max_wait", "held_cycles")),
+            *(
+                f"{row[key]:,}"
+                for key in ("acquisitions", "contentions", "waited_cycles", "max_wait", "held_cycles")
+            ),
         ]
         for row in rows
     ]
@@ -64,7 +89,8 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> str:
         return "# hottest lines: none moved between processors\n"
     cells = [["object", "field", "transfers", "processors"]]
     cells += [
-        [str(row["object"]), str(row["field"]), f"{row['transfers']:,}", _ranges(row["processors"])] for row in rows
+        [str(row["object"]), str(row["field"]), f"{row['transfers']:,}", _ranges(row["processors"])]
+        for row in rows
     ]
     return "# hottest lines, by transfers between processors\n" + table(cells, left=2)
 
@@ -72,7 +98,9 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> str:
 def objects(stats: Mapping[str, Any]) -> str:
     """Live objects by type, then the manager's counts."""
     types = sorted(stats["types"].items(), key=lambda item: (-item[1], item[0]))
-    text = "# live clustered objects by type\n" + table([["type", "objects"], *([n, f"{c:,}"] for n, c in types)], left=1)
+    text = "# live clustered objects by type\n" + table(
+        [["type", "objects"], *([n, f"{c:,}"] for n, c in types)], left=1
+    )
     flat = {key: value for key, value in stats.items() if not isinstance(value, dict)}
     return text + "\n# object manager\n" + keys_and_values(flat)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from k42fs.errors import BadHandleError
-from k42fs.ids import VP
+from k42fs.ids import VP, Ref
 from k42fs.personality.nodes import Node
 from k42fs.servers.credentials import Creds
+from k42fs.servers.fs_file import NO_REF
 
 T = TypeVar("T")
 
@@ -20,7 +21,8 @@ class Handle(Generic[T]):
     number: int
     vp: VP
     creds: Creds
-    node: Node
+    tree: Ref  # the server's, 0 for `.k42`
+    node: Node | None
     opened: T
 
 
@@ -31,11 +33,13 @@ class HandleTable:
         self._by_number: dict[int, Handle[object]] = {}
         self._next = 1
 
-    def add(self, vp: VP, creds: Creds, node: Node, opened: object) -> Handle[object]:
+    def add(self, vp: VP, creds: Creds, node: Node | None, opened: object) -> Handle[object]:
         """Enter a new open; return its handle, whose `number` goes to the kernel."""
         number = self._next
         self._next = number + 1
-        handle = self._by_number[number] = Handle(number, vp, creds, node, opened)
+        handle = self._by_number[number] = Handle(
+            number, vp, creds, NO_REF if node is None else node.tree, node, opened
+        )
         return handle
 
     def __getitem__(self, number: int) -> Handle[object]:
@@ -53,4 +57,4 @@ class HandleTable:
 
     def count_for_tree(self, tree: int) -> int:
         """Return how many handles are open on files of the server *tree*."""
-        return sum(handle.node.tree == tree for handle in self._by_number.values())
+        return sum(handle.tree == tree for handle in self._by_number.values())

@@ -1,7 +1,7 @@
 """One mount's life: build the system, serve until it ends, leave nothing behind.
 
-It ends by SIGINT, SIGTERM or SIGHUP, or when the kernel says that the mount is gone (umount). In each case the mount is
-taken away, queued invalidations are finished, and the process can exit with 0.
+It ends by SIGINT, SIGTERM or SIGHUP, or when the kernel says that the mount is gone (umount). In each case
+the mount is taken away, queued invalidations are finished, and the process can exit with 0.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """What the kernel knows: node numbers, lookup counts, and the server file behind each.
 
-A node number is unique in one mount. For anything but a directory it names (server, inode), so that one file reached
-through two binds is one file to the kernel, with one page cache. A directory's also names the mount it was reached by:
-the kernel keeps a directory at one place only, and would move it there if two places answered with one number.
+A node number is unique in one mount. For anything but a directory it names (server, inode), so that one
+file reached through two binds is one file to the kernel, with one page cache. A directory's also names the
+mount it was reached by: the kernel keeps a directory at one place only, and would move it there if two
+places answered with one number.
 
     bits 63..48  mount id for directories (0 for the root mount), else 0
     bits 47..40  the server's index
     bits 39..0   the inode number in that server
 
-The two highest mount ids are reserved: FILLER for directories that exist only because a mount lies below them, CONTROL
-for `.k42`.
+The two highest mount ids are reserved: FILLER for directories that exist only because a mount lies below
+them, CONTROL for `.k42`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROOT_ID: Final = 1
 class Node:
     """A file that the kernel holds. `nlookup` is exact: each answer that names it adds one, each forget subtracts."""
 
-    __slots__ = ("file", "node_id", "nlookup", "tree")
+    __slots__ = ("file", "nlookup", "node_id", "tree")
 
     def __init__(self, node_id: int, tree: Ref, file: FSFile) -> None:
         self.node_id = node_id
@@ -44,14 +45,20 @@ class Node:
 class DirNode(Node):
     """A directory that the kernel holds, with its place in the mount tree.
 
-    `mnode` is its node of the compiled mount tree, None for the many that no mount lies below. `parent` and `name`
-    follow renames; they lead from a change in the mount table to the kernel's entry for it.
+    `mnode` is its node of the compiled mount tree, None for the many that no mount lies below. `parent` and
+    `name` follow renames; they lead from a change in the mount table to the kernel's entry for it.
     """
 
     __slots__ = ("mnode", "name", "parent")
 
     def __init__(
-        self, node_id: int, tree: Ref, file: FSFile, mnode: MountNode | None, parent: DirNode | None, name: bytes
+        self,
+        node_id: int,
+        tree: Ref,
+        file: FSFile,
+        mnode: MountNode | None,
+        parent: DirNode | None,
+        name: bytes,
     ) -> None:
         super().__init__(node_id, tree, file)
         self.mnode = mnode

@@ -1,7 +1,8 @@
 """Telling the kernel what changed behind its cache, from a thread of its own.
 
-The kernel's notify calls block while a request on the same directory or inode is in progress, so they may not be made
-from a handler. One daemon thread makes them in order; `drain` lets a control write wait until its own are through.
+The kernel's notify calls block while a request on the same directory or inode is in progress, so they may
+not be made from a handler. One daemon thread makes them in order; `drain` lets a control write wait until
+its own are through.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ class Notifier:
 
     def entry_changed(self, parent_id: int, name: bytes) -> None:
         """The kernel must look *name* up again in the directory *parent_id*."""
-        self._put(partial(pyfuse3.invalidate_entry, parent_id, name))  # type: ignore[arg-type]
+        self._put(partial(pyfuse3.invalidate_entry, parent_id, name))
 
     def attributes_changed(self, node_id: int) -> None:
         """The kernel must ask for *node_id*'s attributes again; its data stays."""
-        self._put(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))  # type: ignore[arg-type]
+        self._put(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))
 
     def data_changed(self, node_id: int) -> None:
         """The kernel must read *node_id* again."""
-        self._put(partial(pyfuse3.invalidate_inode, node_id))  # type: ignore[arg-type]
+        self._put(partial(pyfuse3.invalidate_inode, node_id))
 
     def drain(self, timeout_seconds: float) -> bool:
         """Block until what was queued before is through. For threads other than the event loop's."""

@@ -1,10 +1,11 @@
-"""`user.k42.*`: extended attributes that show the object behind a file. Never listed, so that no tool copies them.
+"""`user.k42.*`: extended attributes that show the object behind a file. Never listed, so that no tool
+copies them.
 
     user.k42.impl     the implementation that serves the file now
     user.k42.object   all there is to say about it, as JSON
 
-A file that nobody has open and a directory that nobody has searched are cold: they are tokens of their server, and no
-object stands for them.
+A file that nobody has open and a directory that nobody has searched are cold: they are tokens of their
+server, and no object stands for them.
 """
 
 from __future__ import annotations
@@ -51,10 +52,14 @@ class ObjectAttributes:
         raise ReadOnlyError(f"{name!r} cannot be removed") if name in self._readers else NoDataError
 
     def _implementation(self, node: Node) -> str:
-        return self._system.implementation_of(node.file)
+        return str(self._system.object_of(node.file)["implementation"])
 
     def _about(self, node: Node) -> str:
-        about: dict[str, Any] = {"node": node.node_id, "inode": node.file.ino, "generation": node.file.generation}
+        about: dict[str, Any] = {
+            "node": node.node_id,
+            "inode": node.file.ino,
+            "generation": node.file.generation,
+        }
         about["kernel_lookups"] = node.nlookup
         about.update(self._system.object_of(node.file))
         return json.dumps(about)

@@ -14,10 +14,33 @@ from k42fs.machine import preset_names
 
 Model = Literal["full", "calls", "off"]
 
-KERNEL_FLAGS: Final = {"dev", "nodev", "suid", "nosuid", "exec", "noexec", "ro", "allow_other", "sync", "dirsync"}
+KERNEL_FLAGS: Final = {
+    "dev",
+    "nodev",
+    "suid",
+    "nosuid",
+    "exec",
+    "noexec",
+    "ro",
+    "allow_other",
+    "sync",
+    "dirsync",
+}
 """Flags that go to the kernel as they are."""
 
-IGNORED: Final = {"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail"}
+IGNORED: Final = {
+    "rw",
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "_netdev",
+    "nofail",
+}
 """What mount(8) and /etc/fstab add for themselves."""
 
 _SIZE: Final = re.compile(r"(\d+)([kmgtKMGT]?)(?:i?[bB])?")

@@ -1,8 +1,9 @@
-"""Directories in the mount tree: where a lookup changes servers, and what the kernel must hear when the tree changes.
+"""Directories in the mount tree: where a lookup changes servers, and what the kernel must hear when the
+tree changes.
 
-The kernel walks a path component by component, so the covering rule is applied incrementally. A compiled mount tree
-(servers/mount_table.py) makes that a walk by name: a directory node that lies on the way to a mount carries its tree
-node, all others carry None, and one attribute test in `lookup` tells them apart.
+The kernel walks a path component by component, so the covering rule is applied incrementally. A compiled
+mount tree (servers/mount_table.py) makes that a walk by name: a directory node that lies on the way to a
+mount carries its tree node, all others carry None, and one attribute test in `lookup` tells them apart.
 """
 
 from __future__ import annotations
@@ -98,10 +99,11 @@ class Places:
             self._notifier.attributes_changed(other.node_id)
 
     def table_changed(self, snapshot: Snapshot, path: PathName) -> None:
-        """Re-derive every directory's tree node after a change at *path*, and make the kernel look it up again.
+        """Re-derive every directory's tree node after a change at *path*, and make the kernel look it up
+        again.
 
-        Only the entry below the deepest directory that the kernel holds on the way is dropped: dropping one above
-        would cut off the processes whose current directory lies below it.
+        Only the entry below the deepest directory that the kernel holds on the way is dropped: dropping one
+        above would cut off the processes whose current directory lies below it.
         """
         memo: dict[int, MountNode | None] = {}
         for node in self._nodes.directories():

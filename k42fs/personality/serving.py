@@ -1,9 +1,10 @@
 """One request: a thread on the caller's processor, one operation driven inline, one answer.
 
-A handler made by `by_caller` or `by_handle` is a trio coroutine as pyfuse3 wants it, but in the usual case it reaches
-no checkpoint: the operation's own coroutine is driven to its end with one ``send``, as K42's protected procedure call
-hands the caller's processor to the server. Only an operation that must wait (a lock whose holder waits outside the
-machine) parks its trio task, and then hands the session's baton on first.
+A handler made by `by_caller` or `by_handle` is a trio coroutine as pyfuse3 wants it, but in the usual case
+it reaches no checkpoint: the operation's own coroutine is driven to its end with one ``send``, as K42's
+protected procedure call hands the caller's processor to the server. Only an operation that must wait (a
+lock whose holder waits outside the machine) parks its trio task, and then hands the session's baton on
+first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from k42fs.machine import Machine, Thread
 from k42fs.objects import COSMgr
 from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
-from k42fs.personality.handles import HandleTable
+from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.session import ReaderBaton
 
 R = TypeVar("R")
@@ -79,20 +80,20 @@ class Serving:
 
 
 S = TypeVar("S", bound=Serving)
-Operation = Callable[Concatenate[S, Thread, P], Coroutine[Any, Any, R]]
-Handler = Callable[Concatenate[S, P], Coroutine[Any, Any, R]]
 
 
-def by_caller(operation: Operation[S, P, R]) -> Handler[S, P, R]:
+def by_caller(
+    operation: Callable[Concatenate[S, Thread, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     """Make a handler of an operation whose last argument is the request's context."""
     request = operation.__name__
 
-    async def handler(self: S, *args: Any) -> R:
-        caller = self.callers.caller(args[-1])
+    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        caller = self.callers.caller(args[-1])  # type: ignore[arg-type]
         th = self.begin(caller.vp)
         th.creds = caller.creds
         try:
-            coro = operation(self, th, *args)  # type: ignore[call-arg, arg-type]
+            coro = operation(self, th, *args, **kwargs)
             try:
                 effect = coro.send(None)
             except StopIteration as done:
@@ -105,20 +106,22 @@ def by_caller(operation: Operation[S, P, R]) -> Handler[S, P, R]:
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__
-    return handler  # type: ignore[return-value]
+    return handler
 
 
-def by_handle(operation: Operation[S, P, R]) -> Handler[S, P, R]:
+def by_handle(
+    operation: Callable[Concatenate[S, Thread, Handle[Any], P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[S, int, P], Coroutine[Any, Any, R]]:
     """Make a handler of an operation whose first argument is a file handle; it runs where the file was opened."""
     request = operation.__name__
 
-    async def handler(self: S, fh: int, *args: Any) -> R:
+    async def handler(self: S, fh: int, /, *args: P.args, **kwargs: P.kwargs) -> R:
         th = None
         try:
             handle = self.handles[fh]
             th = self.begin(handle.vp)
             th.creds = handle.creds
-            coro = operation(self, th, handle, *args)  # type: ignore[call-arg, arg-type]
+            coro = operation(self, th, handle, *args, **kwargs)
             try:
                 effect = coro.send(None)
             except StopIteration as done:
@@ -132,4 +135,4 @@ def by_handle(operation: Operation[S, P, R]) -> Handler[S, P, R]:
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__
-    return handler  # type: ignore[return-value]
+    return handler

@@ -1,18 +1,21 @@
 """The session loop's waiting, made cheap: what pyfuse3 asks of trio between two requests.
 
-pyfuse3's loop takes a trio lock, re-arms epoll and passes through trio's scheduler twice for every request: about half
-of what a request costs. pyfuse3 looks its few trio names up in its own module at run time (that is how its asyncio mode
-works), so this module puts a stand-in there with two differences:
+pyfuse3's loop takes a trio lock, re-arms epoll and passes through trio's scheduler twice for every request:
+about half of what a request costs. pyfuse3 looks its few trio names up in its own module at run time (that
+is how its asyncio mode works), so this module puts a stand-in there with two differences:
 
-* `ReaderBaton` is the lock of the loop. Uncontended it is taken without a checkpoint, and giving it back wakes nobody:
-  the worker that has just answered reads the next request itself. Only a handler that is about to wait hands the baton
-  on (`lend`), so a second request is served while the first one waits, and no scheduler pass is paid otherwise.
-* `wait_readable` asks the kernel before it asks trio: it waits in poll(2), for a moment, on the session's descriptor
-  alone. Trio gets its turn after `TURN_REQUESTS` requests or `TURN_SECONDS`, whichever is first, and at once while any
-  handler waits; so timers, signals and other tasks are late by a few milliseconds at most.
+* `ReaderBaton` is the lock of the loop. Uncontended it is taken without a checkpoint, and giving it back
+  wakes nobody:
+  the worker that has just answered reads the next request itself. Only a handler that is about to wait
+  hands the baton on (`lend`), so a second request is served while the first one waits, and no scheduler
+  pass is paid otherwise.
+* `wait_readable` asks the kernel before it asks trio: it waits in poll(2), for a moment, on the session's
+  descriptor
+  alone. Trio gets its turn after `TURN_REQUESTS` requests or `TURN_SECONDS`, whichever is first, and at
+  once while any handler waits; so timers, signals and other tasks are late by a few milliseconds at most.
 
-The baton also mends pyfuse3's shutdown for this scheme: every worker that ends lends the baton, so that parked workers
-see the end of the session too.
+The baton also mends pyfuse3's shutdown for this scheme: every worker that ends lends the baton, so that
+parked workers see the end of the session too.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace, TracebackType
-from typing import Any, Final
+from typing import Final
 
 import pyfuse3
 import trio
@@ -144,12 +147,12 @@ class SessionWaiting:
     async def _open_nursery(self) -> AsyncIterator[SimpleNamespace]:
         async with trio.open_nursery() as nursery:
 
-            def start_soon(worker: Callable[..., Awaitable[None]], *args: Any, name: str) -> None:
+            def start_soon(worker: Callable[..., Awaitable[None]], *args: object, name: str) -> None:
                 nursery.start_soon(self._run_worker, worker, args, name=name)
 
             yield SimpleNamespace(start_soon=start_soon)
 
-    async def _run_worker(self, worker: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+    async def _run_worker(self, worker: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
         """Run one of pyfuse3's workers; what escapes a handler's boundary must not end the mount.
 
         Such an exception can only come from pyfuse3's own conversion of an answer: that one request stays

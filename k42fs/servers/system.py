@@ -1,6 +1,7 @@
 """One whole system: the machine, the object manager, the name server, and the file servers in its name space.
 
-Both front ends build this and nothing else: the FUSE face for a live mount, a workload for a deterministic run.
+Both front ends build this and nothing else: the FUSE face for a live mount, a workload for a deterministic
+run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from time import time_ns
 from typing import Any, Final, Literal
 
 from k42fs.errors import BusyError, ConfigError, DeletedObjectError, InvalidArgumentError, NotDirectoryError
-from k42fs.ids import VP, Ref
+from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot
 from k42fs.servers.filler_tree import FillerTree
@@ -109,7 +110,8 @@ class System:
         """Name at *new* the directory that *old* names now.
 
         Raises:
-            NameNotFoundError, NotDirectoryError: *old* is none. InvalidArgumentError: *new* lies inside *old*.
+            NameNotFoundError, NotDirectoryError: *old* is none. InvalidArgumentError: *new* lies inside
+            *old*.
         """
         if not new.components:
             raise BusyError("the root server cannot be covered")

@@ -47,7 +47,9 @@ def test_nonsense_is_refused_by_name(text: str, said: str) -> None:
         parse_options([text])
 
 
-@pytest.mark.parametrize(("text", "size"), [("1", 1), ("4k", 4096), ("2M", 2 << 20), ("1GiB", 1 << 30), ("1t", 1 << 40)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("4k", 4096), ("2M", 2 << 20), ("1GiB", 1 << 30), ("1t", 1 << 40)]
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 

@@ -25,7 +25,9 @@ async def test_an_uncontended_baton_is_taken_without_a_checkpoint() -> None:
             assert not others_ran
 
 
-async def test_giving_the_baton_back_wakes_nobody_but_lending_does(autojump_clock: trio.testing.MockClock) -> None:
+async def test_giving_the_baton_back_wakes_nobody_but_lending_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     baton = ReaderBaton()
     got = []
 
@@ -80,7 +82,7 @@ async def test_at_closing_every_parked_reader_gets_its_turn() -> None:
 async def test_waiting_polls_before_it_asks_trio_and_lets_trio_run_in_turn() -> None:
     waiting = SessionWaiting()
     read_fd, write_fd = os.pipe()
-    turns = []
+    turns: list[bool] = []
 
     async def other() -> None:
         while len(turns) < 3:

@@ -1,0 +1,77 @@
+"""Operations on open files."""
+
+from __future__ import annotations
+
+import os
+from errno import ENOSYS
+from typing import Any, Final
+
+import pyfuse3
+
+from k42fs.machine import Thread
+from k42fs.personality.control import ControlText
+from k42fs.personality.face import Context, Face
+from k42fs.personality.handles import Handle
+from k42fs.personality.nodes import CONTROL_BASE
+from k42fs.personality.serving import by_caller, by_handle
+from k42fs.servers.fs_file import FSFile
+
+DAY_NS: Final = 86_400 * 10**9
+
+KEPT_OPEN_FLAGS: Final = ~os.O_APPEND
+"""The kernel gives each append its offset, under the inode's lock; F_SETFL may clear O_APPEND without
+telling us, and a server that still appended would then put a pwrite in the wrong place."""
+
+
+class FileOperations(Face):
+    """Run on the processor that opened the file: the kernel does not say who reads and writes."""
+
+    @by_caller
+    async def open(self, th: Thread, inode: int, flags: int, ctx: Context) -> pyfuse3.FileInfo:
+        """Open a file; O_TRUNC truncates here, in the same step."""
+        if inode >= CONTROL_BASE:
+            return self.control.open(th, inode, flags)
+        node = self.nodes[inode]
+        opened = await th.deref(node.tree).open(th, node.file, flags & KEPT_OPEN_FLAGS)
+        handle = self.handles.add(th.vp, th.creds, node, opened)
+        return pyfuse3.FileInfo(fh=handle.number, keep_cache=self._keeps_cache(th, node.file, flags))
+
+    def _keeps_cache(self, th: Thread, file: FSFile, flags: int) -> bool:
+        """False when the next read must reach us: relatime is about to move the access time."""
+        if flags & os.O_ACCMODE == os.O_WRONLY or not self.updates_atime or flags & os.O_NOATIME:
+            return True
+        atime = file.atime_ns
+        return atime > file.mtime_ns and atime > file.ctime_ns and th.now_ns() - atime < DAY_NS
+
+    @by_handle
+    async def read(self, th: Thread, handle: Handle[Any], offset: int, size: int) -> bytes:
+        """Return up to *size* bytes."""
+        if handle.opened.__class__ is ControlText:
+            return handle.opened.read(offset, size)
+        data: bytes = await th.deref(handle.tree).read(th, handle.opened, offset, size)
+        return data
+
+    @by_handle
+    async def write(self, th: Thread, handle: Handle[Any], offset: int, data: bytes) -> int:
+        """Write all of *data*, or what the room allows."""
+        if handle.opened.__class__ is ControlText:
+            return await self.control.write(th, handle.opened, offset, data)
+        count: int = await th.deref(handle.tree).write(th, handle.opened, offset, data)
+        return count
+
+    async def flush(self, fh: int) -> None:
+        """Nothing waits for close: writes are through. The kernel stops asking after this answer."""
+        raise pyfuse3.FUSEError(ENOSYS)
+
+    @by_handle
+    async def release(self, th: Thread, handle: Handle[Any]) -> None:
+        """Close."""
+        self.handles.remove(handle.number)
+        if handle.opened.__class__ is not ControlText:
+            await th.deref(handle.tree).release(th, handle.opened)
+
+    @by_handle
+    async def fsync(self, th: Thread, handle: Handle[Any], datasync: bool) -> None:
+        """Bring a file to its store."""
+        if handle.opened.__class__ is not ControlText:
+            await th.deref(handle.tree).fsync(th, handle.opened, datasync)
