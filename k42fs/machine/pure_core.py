@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 WORTH_KEEPING: Final = 4
 """Moves between caches after which a line is remembered, until the next reset, though no cache has it."""
 
+HOME_HISTORY_FACTOR: Final = 32
 FITS_MAX: Final = 8
 """Rounds of looking for a time when line and home are both free; then the last one found is taken."""
 
@@ -301,7 +302,8 @@ class PureCore:
 
     def _make_home(self, home: int) -> Reservations:
         # Not there, or there and still empty (which is false): nothing is lost with the old one.
-        queue = self._homes[home] = Reservations(self._config.history)
+        # A home serves all its processors' misses: as many reservations last it a far shorter time.
+        queue = self._homes[home] = Reservations(HOME_HISTORY_FACTOR * self._config.history)
         return queue
 
     def _reserve(self, sharing: Sharing, home: int, now: int, blocked: int, busy: int) -> int:

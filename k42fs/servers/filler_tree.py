@@ -1,7 +1,7 @@
 """The server of path fillers: directories that exist only because a mount lies below them.
 
-K42 shows them as synthetic directories of the mount tree, with synthetic inode numbers (5000 and up). They have no
-entries of their own, and nothing can be made in them.
+K42 shows them as synthetic directories of the mount tree, with synthetic inode numbers (5000 and up). They
+have no entries of their own, and nothing can be made in them.
 
 K42: lib/libc/sys/MountPointMgrCommon.C, getDents.
 """

@@ -8,8 +8,9 @@ A list is bounded twice: `ENTRIES_MAX` entries, looked after by whoever closes o
 `AGE_MAX_NS`, by a timer that calls `sweep` for each processor. What is freed is really freed: object, ref,
 modelled memory.
 
-Shape: per processor a dictionary in insertion order, ref -> stamp. Only threads of that processor touch it,
-between two awaits, so it has no lock.
+Shape: per processor a dictionary in insertion order, ref -> (stamp, inode). Only threads of that processor
+touch it, between two awaits, so it has no lock. An object may die while it is in the list of another
+processor, and its ref be reissued: the inode, which says which object is its own now, tells the two apart.
 Locks: none held by the caller of `trim` and `sweep`: freeing takes the locks of the object and of its
 parents.
 
@@ -30,6 +31,7 @@ from k42fs.machine.layout import Kind, Layout
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
     from k42fs.machine.thread import Thread
+    from k42fs.servers.fs_file import FSFile
 
 ENTRIES_MAX: Final = 512
 AGE_MAX_NS: Final = 120 * 10**9
@@ -56,7 +58,7 @@ class FreeLists:
         processors = len(machine.processors)
         self.entries_max = entries_max
         self.freed = 0
-        self._lists: list[dict[Ref, int]] = [{} for _ in range(processors)]
+        self._lists: list[dict[Ref, tuple[int, FSFile]]] = [{} for _ in range(processors)]
         self._trim_at = [entries_max] * processors
         self._addrs = [
             machine.memory.alloc(vp, FREE_LIST, FREE_LIST.kind, owner=self) for vp in range(processors)
@@ -73,15 +75,15 @@ class FreeLists:
         """Entries in one processor's list."""
         return len(self._lists[vp])
 
-    async def add(self, th: Thread, ref: Ref) -> None:
-        """Enter an idle object at the young end.
+    async def add(self, th: Thread, ref: Ref, file: FSFile) -> None:
+        """Enter *ref*, the idle object of *file*, at the young end.
 
         The caller may hold locks; `trim` is called when it holds none.
         """
         await th.touch(ENQUEUE, self._addrs[th.vp])
         mine = self._lists[th.vp]
         mine.pop(ref, None)
-        mine[ref] = th.now_ns()
+        mine[ref] = th.now_ns(), file
 
     def discard(self, vp: VP, ref: Ref) -> None:
         """Take a dead object off, if it is in this processor's list. Elsewhere it is found dead in its turn."""
@@ -108,23 +110,27 @@ class FreeLists:
         mine = self._lists[th.vp]
         return await self._ask(th, mine, len(mine), th.now_ns() - age_ns)
 
-    async def _ask(self, th: Thread, mine: dict[Ref, int], count: int, limit: int | None) -> int:
+    async def _ask(
+        self, th: Thread, mine: dict[Ref, tuple[int, FSFile]], count: int, limit: int | None
+    ) -> int:
         """Ask the *count* oldest objects to go, as far as they are no younger than *limit*; how many went."""
         freed = 0
         for _ in range(count):
             await th.touch(DEQUEUE, self._addrs[th.vp])
             if not mine:
                 break
-            ref, stamp = next(iter(mine.items()))
+            ref, (stamp, file) = next(iter(mine.items()))
             if limit is not None and stamp > limit:
                 break
             del mine[ref]
+            if file.obj_ref != ref:
+                continue  # dead: the ref may be another object's by now
             try:
                 verdict = await th.deref(ref).try_destroy(th)
             except DeletedObjectError:
                 continue
             if verdict is Verdict.KEEP:
-                mine.setdefault(ref, th.now_ns())
+                mine.setdefault(ref, (th.now_ns(), file))
             freed += verdict is Verdict.FREED
         self.freed += freed
         return freed

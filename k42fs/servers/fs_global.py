@@ -127,7 +127,7 @@ class FileSystemGlobal:
         finally:
             lock.release(th)
         if file.is_dir:
-            await self.free_lists.add(th, ref)
+            await self.free_lists.add(th, ref, file)
         return ref
 
     async def with_token(

@@ -378,7 +378,7 @@ class NameTree:
         """Close an open file."""
         if await th.deref(of.ref).release(th, of):
             lists = self.tree.free_lists
-            await lists.add(th, of.ref)
+            await lists.add(th, of.ref, of.file)
             if lists.is_long(th.vp):
                 await lists.trim(th)
 
