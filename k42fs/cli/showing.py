@@ -12,6 +12,7 @@ import click
 from k42fs.cli.limited import limited
 from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, real_mount_point
 from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
+from k42fs.servers.mount_commands import escape_path
 
 STATS_FILES: Final = ("processors", "locks", "lines")
 
@@ -79,12 +80,10 @@ def _shown(value: object) -> str:
 
 def change_names(mount_path: str, words: list[str]) -> None:
     """Write one command to the mount's name server."""
-    for word in words:
-        if any(letter.isspace() for letter in word):
-            raise InvalidArgumentError(f"{word!r}: a path in the name space cannot hold white space here")
     file = control_directory(mount_path) / "mounts"
+    command = b" ".join(escape_path(os.fsencode(word)) for word in words) + b"\n"
     try:
-        limited(file.write_text, " ".join(words) + "\n")
+        limited(file.write_bytes, command)
     except OSError as exc:
         raise K42Error(f"{' '.join(words)}: {_reason(file, exc)}") from None
 

@@ -80,7 +80,7 @@ class AttributeOperations(Face):
     async def getxattr(self, th: Thread, inode: int, name: bytes, ctx: Context) -> bytes:
         """Return an extended attribute; `user.k42.*` is answered from the object behind the file."""
         if inode >= CONTROL_BASE:
-            raise NoDataError
+            return self.control.refusal(inode, name)
         node = self.nodes[inode]
         if name.startswith(OBJECT_PREFIX):
             return self.object_attributes.get(node, name)

@@ -18,7 +18,9 @@ import pyfuse3
 
 from k42fs.errors import (
     InvalidArgumentError,
+    K42Error,
     NameNotFoundError,
+    NoDataError,
     NotDirectoryError,
     NotPermittedError,
     ReadOnlyError,
@@ -52,6 +54,7 @@ class Control:
         self._handles = handles
         self._names = list(files)
         self._started_ns = time.time_ns()
+        self._refusals: dict[ControlFile, str] = {}
 
     def lookup(self, parent: int, name: bytes) -> pyfuse3.EntryAttributes:
         """Answer `.k42` in the root, or a name in it."""
@@ -104,8 +107,23 @@ class Control:
         assert opened.file.write is not None, "opened for writing"
         if b"\0" in data or offset > len(data):
             raise InvalidArgumentError("a control file takes one command for each write")
-        await opened.file.write(th, data.strip())
+        self._refusals.pop(opened.file, None)
+        try:
+            await opened.file.write(th, data.strip())
+        except K42Error as exc:
+            self._refusals[opened.file] = str(exc)
+            raise
         return len(data)
+
+    def refusal(self, node_id: int, name: bytes) -> bytes:
+        """Return why the last write to a file was refused: its attribute `user.k42.error`, which an errno cannot tell.
+
+        Raises:
+            NoDataError: it was not refused, or another attribute is asked for.
+        """
+        if name != b"user.k42.error" or node_id == CONTROL_BASE or self._file(node_id) not in self._refusals:
+            raise NoDataError
+        return self._refusals[self._file(node_id)].encode()
 
     def open_dir(self, th: Thread, node_id: int) -> int:
         """Open `.k42` itself for reading."""

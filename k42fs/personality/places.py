@@ -112,7 +112,8 @@ class Places:
         deepest: DirNode | None = None
         for node in self._nodes.directories():
             here = node.components()
-            is_above = len(here) < len(wanted) and wanted[: len(here)] == here
+            is_gone = node.mnode is None and node.node_id >= FILLER_BASE  # a filler that leads nowhere now
+            is_above = len(here) < len(wanted) and wanted[: len(here)] == here and not is_gone
             if is_above and (deepest is None or len(here) > len(deepest.components())):
                 deepest = node
         if deepest is not None:

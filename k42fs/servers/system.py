@@ -47,7 +47,7 @@ class SystemOptions:
 
 
 class System:
-    """Everything that serves one mount or one run. The first server is a ramfs at the root, not coverable."""
+    """Everything that serves one mount or one run. The first server is a ramfs at the root, coverable as K42's was."""
 
     def __init__(self, options: SystemOptions) -> None:
         self.options = options
@@ -60,7 +60,7 @@ class System:
         self._retired: dict[Ref, NameTree] = {}
         root = self._make_ramfs(options.size_bytes)
         table = MountTable()
-        self.root_entry: MountEntry = table.register(ROOT, root.ref, description=b"ramfs")
+        self.root_entry: MountEntry = table.register(ROOT, root.ref, description=b"ramfs", is_coverable=True)
         self.root_tree = root
         self._mgr = MountPointMgr(self.cos, table)
 
