@@ -6,8 +6,8 @@ the model spend nearly all its time there and say nothing more. So data is track
 the states of MESI without the caches' capacity: a block stays with who had it last. A copy of n lines costs
 
     block in this processor's cache     n * l1_cycles
-    block elsewhere, or in memory       one whole miss, as the directory would price it, then n *
-    home_busy_cycles
+    blocks elsewhere, or in memory      one whole miss, as the directory would price it, for each run of
+                                        blocks that one processor or memory has, then n * home_busy_cycles
 
 that is: prefetched after the first line, limited by what a home node can deliver. A store makes this
 processor the block's only holder. The cycles count as work.
@@ -52,12 +52,15 @@ class BlockTraffic:
         owners, sharers, bit = self._owner, self._sharers, 1 << cpu
         cycles = 0
         far_blocks = 0
+        last_owner = cpu
         for block in range(first, last + 1):
             owner = owners.get(block, NOBODY)
             if owner == cpu or (code == READ and sharers.get(block, 0) & bit):
                 continue
             far_blocks += 1
-            cycles += self._first_line(cpu, owner, block)
+            if owner != last_owner:
+                last_owner = owner
+                cycles += self._first_line(cpu, owner, block)
             if code != READ:
                 owners[block] = cpu
                 sharers.pop(block, None)

@@ -48,6 +48,8 @@ WORTH_KEEPING: Final = 4
 """Moves between caches after which a line is remembered, until the next reset, though no cache has it."""
 
 HOME_HISTORY_FACTOR: Final = 32
+"""Reservations kept for a home, as a multiple of those for a line."""
+
 FITS_MAX: Final = 8
 """Rounds of looking for a time when line and home are both free; then the last one found is taken."""
 
@@ -66,6 +68,7 @@ class PureCore:
         self._has_sub_blocks = config.l1_line_bytes < config.line_bytes
         self._l1_ways, self._l1_cycles = config.l1_ways, config.l1_cycles
         self._l2_ways, self._l2_cycles = config.l2_ways, config.l2_cycles
+        self._rmw_hit_cycles = config.l1_cycles + config.atomic_cycles
         self._busy = config.home_busy_cycles
         self._latencies = Latencies(config)
         # Caches and homes appear when first used, so that a machine of 1024 processors starts at once.
@@ -115,6 +118,15 @@ class PureCore:
     def access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:
         """Do one reference within one line. See `CoherenceCore.access`."""
         cache = self._caches[cpu] or self._make_cache(cpu)
+        tag = addr >> self._l1_shift
+        tags = cache.l1[tag & self._l1_mask]
+        if code == RMW and tags.get(tag) == MODIFIED:  # most locks are taken again where they were released
+            del tags[tag]
+            tags[tag] = MODIFIED
+            cache.counts[RMW] += 1
+            cache.l1_hits += 1
+            cache.cycles += self._rmw_hit_cycles
+            return now + self._rmw_hit_cycles
         after = self._reference(cpu, cache, code, addr, nbytes, now)
         cache.cycles += after - now
         return after
