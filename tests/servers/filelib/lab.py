@@ -76,7 +76,9 @@ class Lab:
         self.call("release", of)
         return file
 
-    def open_new(self, name: bytes, directory: FSFile | None = None, flags: int = 2) -> tuple[FSFile, OpenFile]:
+    def open_new(
+        self, name: bytes, directory: FSFile | None = None, flags: int = 2
+    ) -> tuple[FSFile, OpenFile]:
         """Make a file and leave it open."""
         file, of = self.call("create", directory or self.root, name, 0o644, flags)
         assert isinstance(file, FSFile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def directories(top: FSFile) -> list[FSFile]:
 def assert_settled(storm: Storm) -> None:
     """No lock is held, no object leads to a wrong inode, counts agree."""
     for root in storm.cos.objects():
-        rep = getattr(root, "rep", None)
+        rep: Any = getattr(root, "rep", None)
         if hasattr(rep, "dirlock"):
             assert not rep.dirlock.holders()
             assert rep.file.obj_ref == rep.ref or rep.closing
@@ -148,7 +149,9 @@ async def churn(storm: Storm, th: Thread, number: int, seed: int, operations: in
             match random.randrange(9):
                 case 0 | 1:
                     file, of = await storm.call(th, "create", storm.root, name, 0o644, os.O_RDWR)
-                    await storm.call(th, "write", of, random.randrange(9000), b"x" * random.randrange(1, 5000))
+                    await storm.call(
+                        th, "write", of, random.randrange(9000), b"x" * random.randrange(1, 5000)
+                    )
                     await storm.call(th, "read", of, 0, 8192)
                     await storm.call(th, "release", of)
                 case 2 | 3:
@@ -223,8 +226,7 @@ def test_a_name_renamed_over_is_never_missing(seed: int) -> None:
             await storm.call(th, "rename", storm.root, b"new%d" % i, storm.root, b"target")
 
     async def look(storm: Storm, th: Thread) -> None:
-        for _ in range(60):
-            looks.append(await storm.call(th, "lookup", storm.root, b"target"))
+        looks.extend([await storm.call(th, "lookup", storm.root, b"target") for _ in range(60)])
 
     storm.prepare(prepare)
     storm.spawn(0, replace)
@@ -240,8 +242,7 @@ def test_walks_and_moves_of_what_they_walk_through(seed: int) -> None:
     made: list[FSFile] = []
 
     async def prepare(storm: Storm, th: Thread) -> None:
-        for name in (b"x", b"y"):
-            made.append(await storm.call(th, "mkdir", storm.root, name, 0o755))
+        made.extend([await storm.call(th, "mkdir", storm.root, name, 0o755) for name in (b"x", b"y")])
         deep = await storm.call(th, "mkdir", made[0], b"d", 0o755)
         made.append(await storm.call(th, "mkdir", deep, b"e", 0o755))
         await storm.call(th, "mknod", made[2], b"f", 0o644)
