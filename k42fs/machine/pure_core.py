@@ -120,13 +120,16 @@ class PureCore:
         cache = self._caches[cpu] or self._make_cache(cpu)
         tag = addr >> self._l1_shift
         tags = cache.l1[tag & self._l1_mask]
-        if code == RMW and tags.get(tag) == MODIFIED:  # most locks are taken again where they were released
+        state = tags.get(tag)
+        # Most locks are taken again where they were released, most translation entries are warm.
+        if state and (code == READ or (code == RMW and state == MODIFIED)):
             del tags[tag]
-            tags[tag] = MODIFIED
-            cache.counts[RMW] += 1
+            tags[tag] = state
+            cycles = self._l1_cycles if code == READ else self._rmw_hit_cycles
+            cache.counts[code] += 1
             cache.l1_hits += 1
-            cache.cycles += self._rmw_hit_cycles
-            return now + self._rmw_hit_cycles
+            cache.cycles += cycles
+            return now + cycles
         after = self._reference(cpu, cache, code, addr, nbytes, now)
         cache.cycles += after - now
         return after

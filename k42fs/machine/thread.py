@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Reference, Refs, Script
+from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Refs, Script
 from k42fs.machine.trace import BLOCK
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Thread:
     """
 
     __slots__ = (
+        "_access",
         "_refs",
         "_script",
         "coro",
@@ -254,6 +255,7 @@ class FullThread(CallsThread):
     def __init__(self, machine: Machine, vp: VP, number: int, name: str = "") -> None:
         super().__init__(machine, vp, number, name)
         self._script = machine.core.script
+        self._access = machine.core.access
         self._refs = machine.refs
 
     def touch(self, script: Script, base: int, other: int = 0) -> Awaitable[None]:
@@ -292,9 +294,7 @@ class FullThread(CallsThread):
             self._check_calls_out(ref)
         proc = self.proc
         # No turn is waited for, as this is no await: only this processor ever uses its table.
-        proc.clock, _ = self._script(
-            self.vp, _ENTRY, proc.ltt_base + LTE_BYTES * ref, 0, proc.clock, _ALWAYS, 0
-        )
+        proc.clock = self._access(self.vp, READ, proc.ltt_base + LTE_BYTES * ref, WORD_BYTES, proc.clock)
         return proc.ltt[ref]
 
     def _range(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
@@ -317,6 +317,3 @@ class FullThread(CallsThread):
             )
         self.work(work)
 
-
-_ENTRY: Final[Refs] = (Reference(READ, False, 0, WORD_BYTES),)
-_ALWAYS: Final = 1 << 62
