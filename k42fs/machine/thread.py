@@ -316,4 +316,3 @@ class FullThread(CallsThread):
                 self.vp, refs, base, other, proc.clock, self.machine.limit, stopped
             )
         self.work(work)
-

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from k42fs.errors import DeletedObjectError
+from k42fs.errors import BusyError, DeletedObjectError
 from k42fs.ids import Ref
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_table import MountNode
@@ -28,6 +28,7 @@ SERVER_SHIFT: Final = 40
 FILLER_BASE: Final = 0xFFFE << MOUNT_SHIFT
 CONTROL_BASE: Final = 0xFFFF << MOUNT_SHIFT
 ROOT_ID: Final = 1
+MOUNT_IDS_MAX: Final = 0xFFFE
 
 
 class Node:
@@ -89,14 +90,20 @@ class NodeTable:
         self._aliases: dict[FSFile, list[DirNode]] = {}
 
     def base_of(self, tree: Ref) -> int:
-        """Return the server bits of *tree*'s node numbers, giving it an index at first use."""
+        """Return the server bits of *tree*'s node numbers, giving it the lowest free index at first use."""
         base = self._bases.get(tree)
         if base is None:
-            index = len(self._bases)
-            if index >= 1 << (MOUNT_SHIFT - SERVER_SHIFT):
-                raise DeletedObjectError("more than 256 servers were attached to one mount")
-            base = self._bases[tree] = index << SERVER_SHIFT
+            taken = set(self._bases.values())
+            bases = range(0, 1 << MOUNT_SHIFT, 1 << SERVER_SHIFT)
+            base = next((base for base in bases if base not in taken), None)
+            if base is None:
+                raise BusyError(f"{len(taken)} servers at once are all that node numbers have room for")
+            self._bases[tree] = base
         return base
+
+    def end_tree(self, tree: Ref) -> None:
+        """Give *tree*'s index back: it has ended, and the kernel holds none of its files."""
+        self._bases.pop(tree, None)
 
     def __getitem__(self, node_id: int) -> Node:
         try:

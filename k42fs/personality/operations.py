@@ -43,7 +43,8 @@ class Operations(
         try:
             await self.run(th, self.system.clean_up(th))
             if vp == 0:
-                await self.run(th, self.system.end_retired(th, self.nodes.knows_tree))
+                for tree in await self.run(th, self.system.end_retired(th, self.nodes.knows_tree)):
+                    self.nodes.end_tree(tree)
         except Exception as exc:
             self.failure(exc, "clean-up")
         finally:

@@ -139,10 +139,12 @@ class System:
         stack = self.snapshot.mounts.get(prefix.components)
         return stack[-1] if stack else None
 
-    async def end_retired(self, th: Thread, in_use: Callable[[Ref], bool]) -> None:
-        """Destroy the servers that are detached and no longer in use by the front end."""
-        for ref in [ref for ref in self._retired if not in_use(ref)]:
+    async def end_retired(self, th: Thread, in_use: Callable[[Ref], bool]) -> list[Ref]:
+        """Destroy the servers that are detached and no longer in use by the front end; return which."""
+        ended = [ref for ref in self._retired if not in_use(ref)]
+        for ref in ended:
             await self._destroy(th, self._retired.pop(ref))
+        return ended
 
     async def _destroy(self, th: Thread, tree: NameTree) -> None:
         await tree.trim(th, 0)
