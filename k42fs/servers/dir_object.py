@@ -4,9 +4,8 @@
 whoever makes, removes or moves one, during the file system's own operation too. So a name is at every
 instant what it was or what it becomes.
 
-`children` are name holders of names met here; a name that was only looked up stays a token. Cold holders
-are forgotten when they are many, and so are `negatives`, names known not to exist. A directory nobody used
-for a while loses its DirObject (`try_destroy`); it is a cold token again.
+Names are kept in a `NameCache`, whose holders lead to inodes, not to objects. A directory nobody used for a
+while loses its DirObject (`try_destroy`); it is a cold token again.
 
 Order: several dirlocks are taken in ascending address order (`name_locks.py`), then objects' locks (40).
 Name holders' locks have no rank, because nobody waits for one while holding a dirlock: who wants one that
@@ -23,10 +22,7 @@ from __future__ import annotations
 
 import os
 import stat
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Final
-from zlib import crc32
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
 from k42fs.errors import (
     DeletedObjectError,
@@ -36,13 +32,13 @@ from k42fs.errors import (
     TargetIsDirectoryError,
 )
 from k42fs.ids import VP, Addr
-from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import READ, ROOT, SEARCH, WRITE, check_may, check_remove
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import FSFile
-from k42fs.servers.name_holder import DROP_HOLDER, HOLDER, NEW_HOLDER, READ_HOLDER, SET_HOLDER, NameHolder
+from k42fs.servers.name_cache import DIR_OBJECT, NameCache
+from k42fs.servers.name_holder import READ_HOLDER
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
 from k42fs.servers.server_file import ServerFile
@@ -54,27 +50,9 @@ if TYPE_CHECKING:
     from k42fs.servers.fs_global import FileSystemGlobal
     from k42fs.servers.name_locks import NameLocks
 
-CHILDREN_MAX: Final = 1024
-"""Holders of one directory before cold ones are forgotten, a quarter at a time."""
-
-NEGATIVES_MAX: Final = 128
-BUCKETS: Final = 64
-
-DIR_OBJECT: Final = Layout(
-    "DirObject",
-    Kind.GLOBAL_PADDED,
-    dirlock=24,
-    lock=16,
-    file=8,
-    state=8,
-    handles=8,
-    count=8,
-    names=BUCKETS * 8,
-)
-"""`dirlock` guards `count` and the hash `names`; `lock` guards `state` and `handles`."""
+P = ParamSpec("P")
 
 LOOKUP: Final = DIR_OBJECT.script("lookup", "r:state r2:0", work=60)
-MISS: Final = DIR_OBJECT.script("lookup_miss", "r:file r2:0", work=60)
 CREATE: Final = DIR_OBJECT.script("create", "r:state r:file r2:0", work=120)
 UNLINK: Final = DIR_OBJECT.script("unlink", "r:state r:file r2:0", work=100)
 LINK: Final = DIR_OBJECT.script("link", "r:state r:file r2:0", work=100)
@@ -83,26 +61,22 @@ HANDLES: Final = DIR_OBJECT.script("handles", "r:state w:handles", work=40)
 STATUS: Final = DIR_OBJECT.script("get_status", "r:file r:state", work=50)
 FREE_CHECK: Final = DIR_OBJECT.script("free_check", "r:state r:handles r:count", work=80)
 UNMAKE: Final = DIR_OBJECT.script("unmake", "w:state w:file", work=60)
-NEGATIVE: Final = DIR_OBJECT.script("negative", "w:count w2:0", work=30)
-
-_NAMES: Final = DIR_OBJECT.offset("names")
 
 
 class DirObject(FileObject):
     """The object of one directory.
 
-    Shape: `children` name -> holder; `negatives` is a set in order of entry. `handles` counts open handles.
-    `used` says that somebody came since the free list last asked.
+    `names` is under the dirlock. `handles` counts open handles. `used` says that somebody came since the free
+    list last asked.
     """
 
-    __slots__ = ("children", "dirlock", "handles", "negatives", "used")
+    __slots__ = ("dirlock", "handles", "names", "used")
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, DIR_OBJECT, vp)
         lock_addr = Addr(self.addr + DIR_OBJECT.offset("dirlock"))
         self.dirlock = RWLock(tree.machine, lock_addr, 20, "dirlock", self, spans_calls=True)
-        self.children: dict[bytes, NameHolder] = {}
-        self.negatives: dict[bytes, None] = {}
+        self.names = NameCache(tree, file, self.addr)
         self.handles = 0
         self.used = True
 
@@ -121,12 +95,12 @@ class DirObject(FileObject):
             self.used = True
             if self.tree.check:
                 check_may(th.creds or ROOT, self.file, SEARCH)
-            await th.touch(LOOKUP, self.addr, self._bucket(name))
-            holder = self.children.get(name)
+            await th.touch(LOOKUP, self.addr, self.names.bucket(name))
+            holder = self.names.children.get(name)
             if holder is not None:
                 await th.touch(READ_HOLDER, holder.addr)
                 return holder.file
-            if name in self.negatives:
+            if name in self.names.negatives:
                 raise NameNotFoundError(name)
         finally:
             self.dirlock.release_r(th)
@@ -134,7 +108,7 @@ class DirObject(FileObject):
         try:
             if self.closing:
                 raise self.gone()
-            file = await self.locked_find(th, name)
+            file = await self.names.find(th, name)
         finally:
             self.dirlock.release_w(th)
         if file is None:
@@ -153,8 +127,8 @@ class DirObject(FileObject):
                 self.used = True
                 if self.tree.check:
                     check_may(th.creds or ROOT, self.file, SEARCH)
-                await th.touch(LOOKUP, self.addr, self._bucket(name))
-                holder = self.children.get(name)
+                await th.touch(LOOKUP, self.addr, self.names.bucket(name))
+                holder = self.names.children.get(name)
                 if holder is not None:
                     await th.touch(READ_HOLDER, holder.addr)
                     if not holder.file.is_dir:
@@ -195,9 +169,8 @@ class DirObject(FileObject):
         await self.dirlock.acquire_w(th)
         try:
             self.check_alive()
-            bucket = self._bucket(name)
-            await th.touch(CREATE, self.addr, bucket)
-            file = await self.locked_find(th, name)
+            await th.touch(CREATE, self.addr, self.names.bucket(name))
+            file = await self.names.find_for_new(th, name)
             if file is not None:
                 if flags & os.O_EXCL:
                     raise NameExistsError(name)
@@ -209,7 +182,7 @@ class DirObject(FileObject):
             await sf.root.charge_create(th)
             of = sf.add_client(th, flags)  # without its lock: nobody can know it before the dirlock is free
             await th.touch(NEW_SERVER_FILE, sf.addr, of.addr)
-            await self.locked_bind(th, name, file)
+            await self.names.bind(th, name, file)
             return file, of
         finally:
             self.dirlock.release_w(th)
@@ -223,12 +196,12 @@ class DirObject(FileObject):
         await self.dirlock.acquire_w(th)
         try:
             self.check_alive()
-            await th.touch(CREATE, self.addr, self._bucket(name))
-            if await self.locked_find(th, name) is not None:
+            await th.touch(CREATE, self.addr, self.names.bucket(name))
+            if await self.names.find_for_new(th, name) is not None:
                 raise NameExistsError(name)
             self._check_add(th)
             file = await self.tree.fs.make(th, self.file, name, mode, rdev, target)
-            await self.locked_bind(th, name, file)
+            await self.names.bind(th, name, file)
             return file
         finally:
             self.dirlock.release_w(th)
@@ -243,8 +216,8 @@ class DirObject(FileObject):
         await self.dirlock.acquire_w(th)
         try:
             self.check_alive()
-            await th.touch(LINK, self.addr, self._bucket(name))
-            if await self.locked_find(th, name) is not None:
+            await th.touch(LINK, self.addr, self.names.bucket(name))
+            if await self.names.find_for_new(th, name) is not None:
                 raise NameExistsError(name)
             if file.is_dir:
                 raise NotPermittedError("directories have one name")
@@ -252,8 +225,8 @@ class DirObject(FileObject):
             if file.is_regular:
                 await self._link_object(th, file, name)
             else:
-                await self.tree.with_token(th, file, self.tree.ops.link, self.file, name)
-            await self.locked_bind(th, name, file)
+                await self.tree.with_token(th, file, self.tree.fs.link, self.file, name)
+            await self.names.bind(th, name, file)
         finally:
             self.dirlock.release_w(th)
 
@@ -267,8 +240,8 @@ class DirObject(FileObject):
             await self.dirlock.acquire_w(th)
             try:
                 self.check_alive()
-                await th.touch(UNLINK, self.addr, self._bucket(name))
-                file = await self.locked_find(th, name)
+                await th.touch(UNLINK, self.addr, self.names.bucket(name))
+                file = await self.names.find(th, name)
                 if file is None:
                     raise NameNotFoundError(name)
                 if file.is_dir:
@@ -276,10 +249,10 @@ class DirObject(FileObject):
                 self.tree.ops.writable()
                 if self.tree.check:
                     check_remove(th.creds or ROOT, self.file, file)
-                busy = self.locked_walkers(name)
+                busy = self.names.walkers(name)
                 if busy is None:
-                    await self.locked_take(th, file, partial(self.tree.fs.unlink, th, self.file, name, file))
-                    await self.locked_unbind(th, name)
+                    await self.locked_take(th, file, self.tree.fs.unlink, self.file, name)
+                    await self.names.unbind(th, name)
                     return file
             finally:
                 self.dirlock.release_w(th)
@@ -314,55 +287,6 @@ class DirObject(FileObject):
         self.used = True
         if self.file.nlink == 0:
             raise NameNotFoundError(f"directory {self.file.ino} was removed")
-
-    async def locked_find(self, th: Thread, name: bytes) -> FSFile | None:
-        """The inode called *name*, asking the file system if the name is not cached.
-
-        The dirlock is held for writing.
-        """
-        holder = self.children.get(name)
-        if holder is not None:
-            await th.touch(READ_HOLDER, holder.addr)
-            return holder.file
-        if name in self.negatives:
-            return None
-        bucket = self._bucket(name)
-        await th.touch(MISS, self.addr, bucket)
-        file = await self.tree.fs.lookup(th, self.file, name)
-        if file is not None:
-            await self._add(th, name, file)
-            return file
-        await th.touch(NEGATIVE, self.addr, bucket)
-        if len(self.negatives) >= NEGATIVES_MAX:
-            self.negatives.clear()
-        self.negatives[name] = None
-        return None
-
-    async def locked_bind(self, th: Thread, name: bytes, file: FSFile) -> None:
-        """Let *name* mean *file*. The dirlock is held for writing."""
-        holder = self.children.get(name)
-        if holder is None:
-            self.negatives.pop(name, None)
-            await self._add(th, name, file)
-        else:
-            await th.touch(SET_HOLDER, holder.addr)
-            holder.file = file
-
-    async def locked_unbind(self, th: Thread, name: bytes) -> None:
-        """Forget *name*. The dirlock is held for writing."""
-        holder = self.children.get(name)
-        if holder is not None:
-            await th.touch(DROP_HOLDER, holder.addr, self._bucket(name))
-            del self.children[name]
-            self.tree.memory.free(th.vp, holder.addr)
-
-    def locked_walkers(self, name: bytes) -> RWLock | None:
-        """The lock of *name* if somebody walks through it just now, else None.
-
-        The dirlock is held for writing.
-        """
-        holder = self.children.get(name)
-        return holder.lock if holder is not None and holder.has_walkers else None
 
     # The end
 
@@ -418,9 +342,7 @@ class DirObject(FileObject):
 
     async def cleanup(self, th: Thread) -> None:
         """Give back the modelled memory: no call is inside any more."""
-        for holder in self.children.values():
-            self.tree.memory.free(th.vp, holder.addr)
-        self.children.clear()
+        self.names.clear(th.vp)
         await super().cleanup(th)
 
     # Inside
@@ -429,32 +351,6 @@ class DirObject(FileObject):
         self.tree.ops.writable()
         if self.tree.check:
             check_may(th.creds or ROOT, self.file, WRITE | SEARCH)
-
-    def _bucket(self, name: bytes) -> Addr:
-        """The modelled address of a name's hash chain.
-
-        crc32, because Python's own hash differs from run to run.
-        """
-        if not self.tree.modelled:
-            return self.addr
-        return Addr(self.addr + _NAMES + crc32(name) % BUCKETS * 8)
-
-    async def _add(self, th: Thread, name: bytes, file: FSFile) -> NameHolder:
-        if len(self.children) >= CHILDREN_MAX:
-            self._forget_cold(th.vp)
-        holder = NameHolder(name, file, self.tree.memory.alloc(th.vp, HOLDER, HOLDER.kind, owner=self))
-        await th.touch(NEW_HOLDER, holder.addr, self._bucket(name))
-        self.children[name] = holder
-        return holder
-
-    def _forget_cold(self, vp: VP) -> None:
-        """Drop the oldest quarter of the holders as far as it is cold."""
-        for holder in list(islice(self.children.values(), CHILDREN_MAX // 4)):
-            if holder.is_cold:
-                del self.children[holder.name]
-                self.tree.memory.free(vp, holder.addr)
-            else:  # to the young end, or it would be looked at each time
-                self.children[holder.name] = self.children.pop(holder.name)
 
     async def _link_object(self, th: Thread, file: FSFile, name: bytes) -> None:
         while True:
@@ -466,7 +362,14 @@ class DirObject(FileObject):
                 if file.obj_ref == ref:
                     raise
 
-    async def locked_take(self, th: Thread, file: FSFile, take: Callable[[], Awaitable[object]]) -> None:
+    async def locked_take(
+        self,
+        th: Thread,
+        file: FSFile,
+        take: Callable[Concatenate[Thread, FSFile, P], Awaitable[object]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> None:
         """Run *take*, which costs *file* its name here, with the inode locked.
 
         The dirlock is held for writing.
@@ -475,9 +378,9 @@ class DirObject(FileObject):
             ref = file.obj_ref
             try:
                 if ref and file.is_regular:
-                    await th.deref(ref).lose_name(th, take)
+                    await th.deref(ref).lose_name(th, take, *args, **kw)
                 else:
-                    await self.tree.with_token(th, file, _run, take)
+                    await self.tree.with_token(th, file, take, *args, **kw)
                 return
             except DeletedObjectError:
                 if file.obj_ref == ref:
@@ -497,7 +400,7 @@ class DirObject(FileObject):
                 if dead:
                     if self.file.nlink or self.file.holds:
                         return Verdict.KEEP
-                elif self.used or any(not child.is_cold for child in self.children.values()):
+                elif self.used or self.names.has_walkers():
                     self.used = False
                     return Verdict.KEEP
                 await th.touch(UNMAKE, self.addr)
@@ -507,10 +410,6 @@ class DirObject(FileObject):
                 self.lock.release(th)
         finally:
             self.dirlock.release_w(th)
-
-
-async def _run(th: Thread, file: FSFile, take: Callable[[], Awaitable[object]]) -> None:
-    await take()
 
 
 async def wait_for_walkers(th: Thread, lock: RWLock) -> None:

@@ -88,14 +88,6 @@ class FileOps:
         self._check_xattr_write(th, file, name)
         await self.fs.remove_xattr(th, file, name)
 
-    async def unlink(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> int:
-        """Take a name of the inode away; the links that remain."""
-        return await self.fs.unlink(th, directory, name, file)
-
-    async def link(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> None:
-        """Give the inode another name."""
-        await self.fs.link(th, file, directory, name)
-
     async def accessed(self, th: Thread, file: FSFile) -> None:
         """Record a read if the recorded one says little: older than the last change, or than a day
         (relatime).

@@ -86,7 +86,10 @@ class FreeLists:
         mine[ref] = th.now_ns(), file
 
     def discard(self, vp: VP, ref: Ref) -> None:
-        """Take a dead object off, if it is in this processor's list. Elsewhere it is found dead in its turn."""
+        """Take a dead object off, if it is in this processor's list.
+
+        Elsewhere it is found dead in its turn.
+        """
         self._lists[vp].pop(ref, None)
 
     def is_long(self, vp: VP) -> bool:

@@ -173,8 +173,8 @@ class FileSystem:
         """Add a name: nlink + 1, the file's ctime, the directory's mtime and ctime."""
         raise NotPermittedError("no hard links here")
 
-    async def unlink(self, th: Thread, directory: FSFile, name: bytes, file: FSFile) -> int:
-        """Take a name away; the links that remain.
+    async def unlink(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> int:
+        """Take a name of *file* away; the links that remain.
 
         Never frees data. Sets ctime, and the directory's mtime, ctime.
         """

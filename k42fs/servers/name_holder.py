@@ -40,16 +40,11 @@ class NameHolder:
 
     __slots__ = ("addr", "file", "lock", "name")
 
-    def __init__(self, name: bytes, file: FSFile, addr: Addr) -> None:
+    def __init__(self, name: bytes, file: FSFile) -> None:
         self.name = name
         self.file = file
-        self.addr = addr
+        self.addr = Addr(0)
         self.lock: RWLock | None = None
-
-    @property
-    def is_cold(self) -> bool:
-        """Whether the name could be forgotten: nobody walks through it."""
-        return self.lock is None or not self.has_walkers
 
     def walk_lock(self, machine: Machine) -> RWLock:
         """The lock, made at its first use."""

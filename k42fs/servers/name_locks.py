@@ -35,8 +35,11 @@ class NameLocks:
 
     async def run(self, th: Thread, refs: set[Ref]) -> None:
         """Lock the names of all *refs* and do the work."""
-        places = [(await th.deref(ref).lock_order(th), ref) for ref in sorted(refs)]
-        self._order = [ref for _, ref in sorted(places)]
+        if len(refs) == 1:
+            self._order = list(refs)
+        else:
+            places = [(await th.deref(ref).lock_order(th), ref) for ref in sorted(refs)]
+            self._order = [ref for _, ref in sorted(places)]
         await self.proceed(th)
 
     async def proceed(self, th: Thread) -> None:

@@ -16,7 +16,6 @@ replaced, answers EINVAL to renaming a name to itself, and knows no flags.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import (
@@ -92,7 +91,7 @@ class _Attempt:
 
     def _lacks_walkers(self, directory: DirObject, name: bytes) -> bool:
         """Whether somebody walks through *name*; the next attempt waits first."""
-        self._walkers = directory.locked_walkers(name)
+        self._walkers = directory.names.walkers(name)
         return self._walkers is not None
 
 
@@ -117,7 +116,7 @@ class Rmdir(_Attempt):
         directory = locks.reps[self._directory]
         name = self._name
         directory.check_alive()
-        file = await directory.locked_find(th, name)
+        file = await directory.names.find(th, name)
         if file is None:
             raise NameNotFoundError(name)
         if not file.is_dir:
@@ -129,7 +128,7 @@ class Rmdir(_Attempt):
         if self._lacks_victim(file, locks) or self._lacks_walkers(directory, name):
             return
         await self._tree.fs.rmdir(th, self._directory, name, file)
-        await directory.locked_unbind(th, name)
+        await directory.names.unbind(th, name)
         self.removed = file
         self._done = True
 
@@ -163,10 +162,10 @@ class Rename(_Attempt):
         old_dir, new_dir = locks.reps[self._old_dir], locks.reps[self._new_dir]
         old_dir.check_alive()
         new_dir.check_alive()
-        file = await old_dir.locked_find(th, self._old)
+        file = await old_dir.names.find(th, self._old)
         if file is None:
             raise NameNotFoundError(self._old)
-        other = await new_dir.locked_find(th, self._new)
+        other = await new_dir.names.find(th, self._new)
         if other is not None and self._flags & NOREPLACE:
             raise NameExistsError(self._new)
         if other is None and self._flags & EXCHANGE:
@@ -228,22 +227,26 @@ class Rename(_Attempt):
     async def _move(
         self, th: Thread, old_dir: DirObject, new_dir: DirObject, file: FSFile, other: FSFile | None
     ) -> None:
-        move = partial(
-            self._tree.fs.rename, th, self._old_dir, self._old, file, self._new_dir, self._new, other
-        )
         if other is None or other.is_dir:
-            await move()
+            await self._fs_rename(th, file, other)
         else:
-            await new_dir.locked_take(th, other, move)
-        await old_dir.locked_unbind(th, self._old)
-        await new_dir.locked_bind(th, self._new, file)
+            await new_dir.locked_take(th, other, self._fs_replace, file)
+        await old_dir.names.unbind(th, self._old)
+        await new_dir.names.bind(th, self._new, file)
+
+    async def _fs_rename(self, th: Thread, file: FSFile, other: FSFile | None) -> None:
+        await self._tree.fs.rename(th, self._old_dir, self._old, file, self._new_dir, self._new, other)
+
+    async def _fs_replace(self, th: Thread, other: FSFile, file: FSFile) -> None:
+        """The same, said of the file that loses its name."""
+        await self._fs_rename(th, file, other)
 
     async def _exchange(
         self, th: Thread, old_dir: DirObject, new_dir: DirObject, file: FSFile, other: FSFile
     ) -> None:
         await self._tree.fs.exchange(th, self._old_dir, self._old, file, self._new_dir, self._new, other)
-        await old_dir.locked_bind(th, self._old, other)
-        await new_dir.locked_bind(th, self._new, file)
+        await old_dir.names.bind(th, self._old, other)
+        await new_dir.names.bind(th, self._new, file)
 
 
 def _check_types(file: FSFile, other: FSFile) -> None:

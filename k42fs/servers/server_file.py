@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
 from k42fs.errors import InvalidArgumentError, NameNotFoundError
 from k42fs.ids import VP, Ref
@@ -51,6 +51,8 @@ from k42fs.servers.open_file import CLIENT, NEW_CLIENT, POSITION, OpenFile
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.servers.fs_global import FileSystemGlobal
+
+P = ParamSpec("P")
 
 SERVER_FILE: Final = Layout(
     "ServerFile",
@@ -278,7 +280,13 @@ class ServerFile(FileObject):
 
     # Names
 
-    async def lose_name(self, th: Thread, take: Callable[[], Awaitable[object]]) -> None:
+    async def lose_name(
+        self,
+        th: Thread,
+        take: Callable[Concatenate[Thread, FSFile, P], Awaitable[object]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> None:
         """Run *take*, which takes a name away (unlink) or gives it to another file (rename).
 
         The caller holds the directory's dirlock for writing, and asks `delete_if_unused` when it has let go
@@ -289,7 +297,7 @@ class ServerFile(FileObject):
             if self.closing:
                 raise self.gone()
             await th.touch(UNLINK, self.addr)
-            await take()
+            await take(th, self.file, *args, **kw)
             if self.file.nlink == 1:
                 await self.tree.multi_links.leave(th, self.file)
         finally:

@@ -1,4 +1,6 @@
-"""The whole NameTree against a trivial model: dictionaries of names, a bytearray and a set of pages per file."""
+"""The whole NameTree against a trivial model: dictionaries of names, a bytearray and a set of pages per
+file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Many processors at once, in virtual time: no deadlock, no cycle, nothing lost; the same seed, the same run."""
+"""Many processors at once, in virtual time: no deadlock, no cycle, nothing lost; the same seed, the same
+run.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,170 @@
+"""The names that a directory object knows: name holders by name, and names known not to exist.
+
+A name that was only looked up is a holder with a token behind it. Holders are forgotten when they are many,
+oldest first, unless a walk stands on them; so are negative names. What is not known is asked of the file
+system.
+
+Locks: none of its own. Every method runs under the directory's dirlock, held for writing by all but `peek`.
+
+K42: lib/libc/fslib/DentryList.* (DentryListHash).
+Differs: K42 has no negative names and forgets nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from k42fs.ids import VP, Addr
+from k42fs.machine.layout import Kind, Layout
+from k42fs.servers.fs_file import FSFile
+from k42fs.servers.name_holder import (
+    DROP_HOLDER,
+    HOLDER,
+    NEW_HOLDER,
+    READ_HOLDER,
+    SET_HOLDER,
+    NameHolder,
+)
+
+if TYPE_CHECKING:
+    from k42fs.machine.rwlock import RWLock
+    from k42fs.machine.thread import Thread
+    from k42fs.servers.fs_global import FileSystemGlobal
+
+CHILDREN_MAX: Final = 1024
+"""Holders of one directory before cold ones are forgotten, a quarter at a time."""
+
+NEGATIVES_MAX: Final = 128
+BUCKETS: Final = 64
+
+DIR_OBJECT: Final = Layout(
+    "DirObject",
+    Kind.GLOBAL_PADDED,
+    dirlock=24,
+    lock=16,
+    file=8,
+    state=8,
+    handles=8,
+    count=8,
+    names=BUCKETS * 8,
+)
+"""`dirlock` guards `count` and the hash `names`; `lock` guards `state` and `handles`."""
+
+MISS: Final = DIR_OBJECT.script("lookup_miss", "r:file r2:0", work=60)
+NEGATIVE: Final = DIR_OBJECT.script("negative", "w:count w2:0", work=30)
+
+_NAMES: Final = DIR_OBJECT.offset("names")
+
+
+class NameCache:
+    """The cached names of one directory.
+
+    Shape: `children` name -> holder; `negatives` is a set in order of entry.
+    """
+
+    __slots__ = ("_addr", "_file", "_tree", "children", "negatives")
+
+    def __init__(self, tree: FileSystemGlobal, file: FSFile, addr: Addr) -> None:
+        self._tree = tree
+        self._file = file
+        self._addr = addr  # of the DirObject that this is a part of
+        self.children: dict[bytes, NameHolder] = {}
+        self.negatives: dict[bytes, None] = {}
+
+    def bucket(self, name: bytes) -> Addr:
+        """The modelled address of a name's hash chain.
+
+        By crc32: Python's own hash differs from run to run.
+        """
+        if not self._tree.modelled:
+            return self._addr
+        return Addr(self._addr + _NAMES + crc32(name) % BUCKETS * 8)
+
+    async def find(self, th: Thread, name: bytes) -> FSFile | None:
+        """The inode called *name*; what the file system says about an unknown one is remembered."""
+        holder = self.children.get(name)
+        if holder is not None:
+            await th.touch(READ_HOLDER, holder.addr)
+            return holder.file
+        if name in self.negatives:
+            return None
+        bucket = self.bucket(name)
+        await th.touch(MISS, self._addr, bucket)
+        file = await self._tree.fs.lookup(th, self._file, name)
+        if file is not None:
+            await self._add(th, name, file)
+            return file
+        await th.touch(NEGATIVE, self._addr, bucket)
+        if len(self.negatives) >= NEGATIVES_MAX:
+            self.negatives.clear()
+        self.negatives[name] = None
+        return None
+
+    async def find_for_new(self, th: Thread, name: bytes) -> FSFile | None:
+        """As `find`, for a caller that is about to make the name: that it does not exist is not remembered."""
+        holder = self.children.get(name)
+        if holder is not None:
+            await th.touch(READ_HOLDER, holder.addr)
+            return holder.file
+        if name in self.negatives:
+            return None
+        file = await self._tree.fs.lookup(th, self._file, name)
+        if file is not None:
+            await self._add(th, name, file)
+        return file
+
+    async def bind(self, th: Thread, name: bytes, file: FSFile) -> None:
+        """Let *name* mean *file*."""
+        holder = self.children.get(name)
+        if holder is not None:
+            await th.touch(SET_HOLDER, holder.addr)
+            holder.file = file
+            return
+        if self.negatives:
+            self.negatives.pop(name, None)
+        await self._add(th, name, file)
+
+    async def unbind(self, th: Thread, name: bytes) -> None:
+        """Forget *name*."""
+        holder = self.children.get(name)
+        if holder is not None:
+            await th.touch(DROP_HOLDER, holder.addr, self.bucket(name))
+            del self.children[name]
+            self._tree.memory.free(th.vp, holder.addr)
+
+    def walkers(self, name: bytes) -> RWLock | None:
+        """The lock of *name* if somebody walks through it just now, else None."""
+        holder = self.children.get(name)
+        if holder is None or holder.lock is None:
+            return None
+        return holder.lock if holder.has_walkers else None
+
+    def has_walkers(self) -> bool:
+        """Whether somebody walks through any of the names."""
+        return any(holder.lock is not None and holder.has_walkers for holder in self.children.values())
+
+    def clear(self, vp: VP) -> None:
+        """Forget everything."""
+        for holder in self.children.values():
+            self._tree.memory.free(vp, holder.addr)
+        self.children.clear()
+        self.negatives.clear()
+
+    async def _add(self, th: Thread, name: bytes, file: FSFile) -> None:
+        if len(self.children) >= CHILDREN_MAX:
+            self._forget_cold(th.vp)
+        holder = NameHolder(name, file)
+        holder.addr = self._tree.memory.alloc(th.vp, HOLDER, owner=holder)
+        await th.touch(NEW_HOLDER, holder.addr, self.bucket(name))
+        self.children[name] = holder
+
+    def _forget_cold(self, vp: VP) -> None:
+        """Drop the oldest quarter of the holders as far as nobody walks through them."""
+        for holder in list(islice(self.children.values(), CHILDREN_MAX // 4)):
+            if holder.lock is None or not holder.has_walkers:
+                del self.children[holder.name]
+                self._tree.memory.free(vp, holder.addr)
+            else:  # to the young end, or it would be looked at each time
+                self.children[holder.name] = self.children.pop(holder.name)
