@@ -25,6 +25,7 @@ from k42fs.servers.system import System
 
 NAME_BYTES_MAX: Final = 255
 DRAIN_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 0.25
 Context = pyfuse3.RequestContext
 
 
@@ -90,6 +91,13 @@ class Face(Serving):
             await self.system.detach(th, where)
         self.places.table_changed(self.system.snapshot, where)
         await th.external(trio.to_thread.run_sync(self.notifier.drain, DRAIN_SECONDS))
+
+    async def settle(self, th: Thread) -> None:
+        """Wait until the kernel has heard of a change at the other places of a directory, so that who made it sees it.
+
+        Not for long: a request there may hold the directory in the kernel, and wait for us likewise.
+        """
+        await th.external(trio.to_thread.run_sync(self.notifier.drain, SETTLE_SECONDS))
 
 
 def check_name(name: bytes) -> None:

@@ -63,7 +63,8 @@ class NameOperations(Face):
         """Make a regular file, and open it."""
         node = self.enter_name(parent, name)
         file, opened = await th.deref(node.tree).create(th, node.file, name, mode, flags & KEPT_OPEN_FLAGS)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
         entry = self.found(node, name, file)
         handle = self.handles.add(th.vp, th.creds, self.nodes.by_id[entry.st_ino], opened)
         return pyfuse3.FileInfo(fh=handle.number, keep_cache=True), entry
@@ -75,7 +76,8 @@ class NameOperations(Face):
         """Make a file of any type but directory and link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mknod(th, node.file, name, mode, rdev)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
         return self.found(node, name, file)
 
     @by_caller
@@ -85,7 +87,8 @@ class NameOperations(Face):
         """Make a directory."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mkdir(th, node.file, name, mode)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
         return self.found(node, name, file)
 
     @by_caller
@@ -95,7 +98,8 @@ class NameOperations(Face):
         """Make a symbolic link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).symlink(th, node.file, name, target)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
         return self.found(node, name, file)
 
     @by_caller
@@ -110,7 +114,8 @@ class NameOperations(Face):
         if source.tree != node.tree:
             raise CrossServerError
         file = await th.deref(node.tree).link(th, source.file, node.file, new_name)
-        self.places.name_changed(node, new_name)
+        if self.places.name_changed(node, new_name):
+            await self.settle(th)
         return self.found(node, new_name, file)
 
     @by_caller
@@ -118,14 +123,16 @@ class NameOperations(Face):
         """Remove a name of anything but a directory."""
         node = self.enter_name(parent, name)
         await th.deref(node.tree).unlink(th, node.file, name)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
 
     @by_caller
     async def rmdir(self, th: Thread, parent: int, name: bytes, ctx: Context) -> None:
         """Remove an empty directory."""
         node = self.enter_name(parent, name)
         await th.deref(node.tree).rmdir(th, node.file, name)
-        self.places.name_changed(node, name)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
 
     @by_caller
     async def rename(
@@ -141,8 +148,8 @@ class NameOperations(Face):
             self.places.moved(source, moved, target, new)
         if flags & pyfuse3.RENAME_EXCHANGE and other is not None and other.is_dir:
             self.places.moved(target, other, source, old)
-        self.places.name_changed(source, old)
-        self.places.name_changed(target, new)
+        if self.places.name_changed(source, old) | self.places.name_changed(target, new):
+            await self.settle(th)
 
     @by_caller
     async def readlink(self, th: Thread, inode: int, ctx: Context) -> bytes:

@@ -94,11 +94,13 @@ class Places:
             node.parent = new_parent
             node.name = new_name
 
-    def name_changed(self, parent: DirNode, name: bytes) -> None:
-        """Tell the kernel of a change to *name*, at the other places where *parent*'s directory is seen."""
-        for other in self._nodes.other_places(parent):
+    def name_changed(self, parent: DirNode, name: bytes) -> bool:
+        """Tell the kernel of a change to *name*, at the other places where *parent*'s directory is seen, if any."""
+        others = self._nodes.other_places(parent)
+        for other in others:
             self._notifier.entry_changed(other.node_id, name)
             self._notifier.attributes_changed(other.node_id)
+        return bool(others)
 
     def table_changed(self, snapshot: Snapshot, path: PathName) -> None:
         """Re-derive every directory's tree node after a change at *path*, and make the kernel look it up
