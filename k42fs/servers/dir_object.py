@@ -31,7 +31,7 @@ from k42fs.errors import (
     NotPermittedError,
     TargetIsDirectoryError,
 )
-from k42fs.ids import VP, Addr
+from k42fs.ids import VP
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import READ, ROOT, SEARCH, WRITE, check_may, check_remove
 from k42fs.servers.file_object import FileObject
@@ -63,6 +63,10 @@ FREE_CHECK: Final = DIR_OBJECT.script("free_check", "r:state r:handles r:count",
 UNMAKE: Final = DIR_OBJECT.script("unmake", "w:state w:file", work=60)
 
 
+_LOCK: Final = DIR_OBJECT.offset("lock")
+_DIRLOCK: Final = DIR_OBJECT.offset("dirlock")
+
+
 class DirObject(FileObject):
     """The object of one directory.
 
@@ -73,9 +77,8 @@ class DirObject(FileObject):
     __slots__ = ("dirlock", "handles", "names", "used")
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
-        super().__init__(tree, file, DIR_OBJECT, vp)
-        lock_addr = Addr(self.addr + DIR_OBJECT.offset("dirlock"))
-        self.dirlock = RWLock(tree.machine, lock_addr, 20, "dirlock", self, spans_calls=True)
+        super().__init__(tree, file, DIR_OBJECT, _LOCK, vp)
+        self.dirlock = RWLock(tree.machine, self.addr + _DIRLOCK, 20, "dirlock", self, spans_calls=True)
         self.names = NameCache(tree, file, self.addr)
         self.handles = 0
         self.used = True
@@ -178,7 +181,7 @@ class DirObject(FileObject):
             self._check_add(th)
             file = await self.tree.fs.make(th, self.file, name, stat.S_IFREG | mode & 0o7777)
             sf = self.tree.make_object(th, file)
-            assert isinstance(sf, ServerFile)
+            assert isinstance(sf, ServerFile), f"{sf!r} cannot be opened"
             await sf.root.charge_create(th)
             of = sf.add_client(th, flags)  # without its lock: nobody can know it before the dirlock is free
             await th.touch(NEW_SERVER_FILE, sf.addr, of.addr)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from k42fs.errors import DeletedObjectError
-from k42fs.ids import VP, Addr, Ref
+from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Layout, Script
 from k42fs.machine.locks import FairBLock
 from k42fs.servers.fs_file import NO_REF, FSFile
@@ -34,13 +34,13 @@ class FileObject:
     ref: Ref
     root: Any
 
-    def __init__(self, tree: FileSystemGlobal, file: FSFile, layout: Layout, vp: VP) -> None:
+    def __init__(self, tree: FileSystemGlobal, file: FSFile, layout: Layout, lock: int, vp: VP) -> None:
+        """*lock* is where the lock lies in *layout*."""
         self.tree = tree
         self.file = file
-        self.addr = tree.memory.alloc(vp, layout, layout.kind, owner=self)
+        self.addr = addr = tree.memory.alloc(vp, layout, layout.kind, self)
         self.closing = False
-        lock_addr = Addr(self.addr + layout.offset("lock"))
-        self.lock = FairBLock(tree.machine, lock_addr, 40, "lock", self, spans_calls=True)
+        self.lock = FairBLock(tree.machine, addr + lock, 40, "lock", self, True)
 
     def label(self) -> str:
         """What statistics and traces call it."""

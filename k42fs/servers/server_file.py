@@ -81,6 +81,9 @@ FREE_CHECK: Final = SERVER_FILE.script("free_check", "r:state r:clients r:cache"
 CLOSE: Final = SERVER_FILE.script("unmake", "w:state w:file", work=60)
 
 
+_LOCK: Final = SERVER_FILE.offset("lock")
+
+
 class ServerFile(FileObject):
     """The object of one regular file.
 
@@ -91,7 +94,7 @@ class ServerFile(FileObject):
     __slots__ = ("cache_ref", "clients", "writers")
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
-        super().__init__(tree, file, SERVER_FILE, vp)
+        super().__init__(tree, file, SERVER_FILE, _LOCK, vp)
         self.clients: set[OpenFile] = set()
         self.writers = 0
         self.cache_ref: Ref = NO_REF

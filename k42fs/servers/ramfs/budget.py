@@ -18,6 +18,7 @@ STEP_BYTES: Final = 256 * 1024
 INODE_BYTES: Final = 1024
 """What any inode costs, its names included."""
 
+LIMIT_MIN: Final = 64 * 1024
 UNLIMITED: Final = 1 << 50
 
 
@@ -27,8 +28,8 @@ class Budget:
     __slots__ = ("_credit", "_rest", "limit")
 
     def __init__(self, limit: int, processors: int) -> None:
-        if limit < STEP_BYTES:
-            raise ConfigError(f"size: {limit} bytes, must be at least {STEP_BYTES}")
+        if limit < LIMIT_MIN:
+            raise ConfigError(f"size: {limit} bytes, must be at least {LIMIT_MIN}")
         self.limit = limit
         self._rest = limit
         self._credit = [0] * processors
@@ -51,6 +52,10 @@ class Budget:
         credit[vp] -= size
         return True
 
+    def must_call_in(self, vp: VP, size: int) -> bool:
+        """Whether *size* bytes can only come with the help of other processors' credit."""
+        return self._rest + self._credit[vp] < size
+
     def refill(self, vp: VP, size: int) -> bool:
         """Bring the processor's credit to at least *size*, from the rest, then from others; False if all is
         too little.
@@ -58,7 +63,7 @@ class Budget:
         The caller holds the budget's lock.
         """
         credit = self._credit
-        if self._rest + credit[vp] < size:
+        if self.must_call_in(vp, size):
             self._rest += sum(credit)
             for other in range(len(credit)):
                 credit[other] = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from k42fs.ids import Addr
+from k42fs.ids import Addr, Ino
 from k42fs.machine.layout import Kind, Layout
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.ramfs.entries import DirEntries
@@ -27,12 +27,35 @@ INODE: Final = Layout("RamInode", Kind.GLOBAL, status=96, links=16, contents=16)
 """`status`: owner, mode, times, size. `links`: nlink. `contents`: page table, entry table, or target."""
 
 
+READ_STATUS: Final = INODE.script("read_status", "r:status", work=20)
+WRITE_STATUS: Final = INODE.script("write_status", "w:status", work=30)
+NEW: Final = INODE.script("new", "w:status w:links w:contents w2:0 w2:32", work=100)
+FREE: Final = INODE.script("free", "w:status w:links w:contents w2:0 w2:32", work=80)
+LINK: Final = INODE.script("link", "x:links w:status", work=30)
+READ_DATA: Final = INODE.script("read", "r:contents r:status", work=40)
+WRITE_DATA: Final = INODE.script("write", "r:contents w:status", work=60)
+CUT_DATA: Final = INODE.script("truncate", "w:contents w:status", work=80)
+FIND: Final = INODE.script("find", "r:contents r2:0", work=50)
+ADD_NAME: Final = INODE.script("add_name", "w:contents w:status w2:0", work=90)
+REMOVE_NAME: Final = INODE.script("remove_name", "w:contents w:status w2:0", work=70)
+SCAN: Final = INODE.script("scan", "r:contents", work=40)
+
+SLOT: Final = 32
+"""Modelled bytes of one entry in a directory's table."""
+
+FIRST_SLOTS: Final = 16
+
+
 class RamFile(FSFile):
     """A regular file."""
 
     __slots__ = ("data",)
 
     data: SparseData | None
+
+    def __init__(self, ino: Ino, generation: int, mode: int, uid: int, gid: int, now_ns: int) -> None:
+        super().__init__(ino, generation, mode, uid, gid, now_ns)
+        self.data = None
 
     @property
     def blocks(self) -> int:
@@ -52,6 +75,15 @@ class RamDir(FSFile):
     parent: FSFile | None
     table: Addr
     mask: int
+
+    def __init__(self, ino: Ino, generation: int, mode: int, uid: int, gid: int, now_ns: int) -> None:
+        super().__init__(ino, generation, mode, uid, gid, now_ns)
+        self.nlink = 2
+        self.size = DIR_SIZE
+        self.entries = DirEntries()
+        self.parent = None
+        self.table = Addr(0)
+        self.mask = FIRST_SLOTS - 1
 
     @property
     def blocks(self) -> int:

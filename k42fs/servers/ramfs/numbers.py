@@ -46,11 +46,11 @@ class InodeNumbers:
         self._blocks[vp] = (number + 1, end)
         return Ino(number), 0
 
-    def needs_block(self, vp: VP) -> bool:
-        """Whether the next `take` on *vp* goes to the shared counter."""
-        number, end = self._blocks[vp]
-        return number == end and len(self._freed[vp]) <= REUSE_AFTER
-
     def give(self, vp: VP, ino: Ino, generation: int) -> None:
         """Take back the number of a deleted inode."""
         self._freed[vp].append((ino, generation))
+
+
+def is_fresh_block(ino: Ino, generation: int) -> bool:
+    """Whether taking this number opened a block, which came from the shared counter."""
+    return generation == 0 and (ino - FIRST_INO) % BLOCK == 0

@@ -85,9 +85,9 @@ def get(file: FSFile, name: bytes) -> bytes:
     return value
 
 
-def footprint(file: FSFile) -> int:
+def footprint(xattrs: dict[bytes, bytes] | None) -> int:
     """Bytes of all names and values."""
-    return sum(len(name) + len(value) for name, value in file.xattrs.items()) if file.xattrs else 0
+    return sum(len(name) + len(value) for name, value in xattrs.items()) if xattrs else 0
 
 
 def acl_value(file: FSFile, name: bytes, value: bytes) -> tuple[bytes | None, int]:

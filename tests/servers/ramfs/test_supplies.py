@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from k42fs.errors import ConfigError
 from k42fs.ids import VP, Ino
 from k42fs.servers.ramfs.budget import STEP_BYTES, Budget
-from k42fs.servers.ramfs.numbers import KEPT_MAX, REUSE_AFTER, InodeNumbers
+from k42fs.servers.ramfs.numbers import BLOCK, KEPT_MAX, REUSE_AFTER, InodeNumbers, is_fresh_block
 
 VPS = st.integers(0, 3).map(VP)
 
@@ -40,11 +40,10 @@ def test_no_two_live_inodes_share_a_number_and_no_pair_returns(steps: list[tuple
     numbers, live, met = InodeNumbers(4), list[tuple[Ino, int]](), set[tuple[Ino, int]]()
     for vp, take in steps:
         if take or not live:
-            needed = numbers.needs_block(vp)
             pair = ino, generation = numbers.take(vp)
             assert ino not in {number for number, _ in live}
             assert pair not in met
-            assert generation > 0 or needed or ino > 1
+            assert is_fresh_block(ino, generation) == (generation == 0 and ino % BLOCK == 1)
             live.append(pair)
             met.add(pair)
         else:

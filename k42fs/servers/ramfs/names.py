@@ -1,0 +1,291 @@
+"""The names of a ramfs: directories, and the making and naming of inodes.
+
+Half of the file system; `filesystem.py` adds what is done to one inode. Each operation charges first and then
+changes names, link counts and times in one step.
+
+K42: os/servers/k42Ramfs/*.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from k42fs.errors import DirectoryNotEmptyError, NameNotFoundError, NoSpaceError, TooManyLinksError
+from k42fs.ids import VP, Addr
+from k42fs.machine.layout import Kind
+from k42fs.servers import posix_acl
+from k42fs.servers.credentials import ROOT, creation_owner
+from k42fs.servers.fs_file import FileSystem, FSFile
+from k42fs.servers.ramfs import xattr
+from k42fs.servers.ramfs.budget import INODE_BYTES
+from k42fs.servers.ramfs.inode import (
+    ADD_NAME,
+    FIND,
+    FIRST_SLOTS,
+    INODE,
+    LINK,
+    LINK_IN_INODE,
+    NEW,
+    REMOVE_NAME,
+    SCAN,
+    SLOT,
+    RamDir,
+    RamFile,
+    RamLink,
+    RamNode,
+)
+from k42fs.servers.ramfs.numbers import is_fresh_block
+from k42fs.servers.ramfs.space import NUMBER_BLOCK, Space
+from k42fs.servers.ramfs.sparse import PAGE
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+    from k42fs.machine.thread import Thread
+
+LINKS_MAX: Final = 65000
+TYPE_BITS: Final = 0o170000
+
+_KINDS: Final[dict[int, type[FSFile]]] = {stat.S_IFREG: RamFile, stat.S_IFDIR: RamDir, stat.S_IFLNK: RamLink}
+
+
+class RamNames(FileSystem):
+    """The root, the name operations, and the supplies that inodes come from."""
+
+    def __init__(self, machine: Machine, size: int, mode: int, uid: int, gid: int) -> None:
+        self._memory = machine.memory
+        self._modelled = machine.model == "full"
+        self._space = Space(machine, size)
+        self._budget = self._space.budget
+        self._numbers = self._space.numbers
+        self._local = self._space.local
+        self._files = 0
+        self._budget.refill(VP(0), INODE_BYTES)
+        self._budget.take(VP(0), INODE_BYTES)
+        now = machine.wall_clock_ns() if machine.live else 0
+        root = RamDir(*self._numbers.take(VP(0)), stat.S_IFDIR | mode, uid, gid, now)
+        self._place(root, VP(0))
+        root.parent = root
+        self._root = root
+
+    @property
+    def root(self) -> FSFile:
+        """The root directory."""
+        return self._root
+
+    async def lookup(self, th: Thread, directory: FSFile, name: bytes) -> FSFile | None:
+        """The inode called *name*, or None."""
+        assert type(directory) is RamDir
+        await th.touch(FIND, directory.addr, self._slot(directory, name))
+        entry = directory.entries.by_name.get(name)
+        return None if entry is None else entry.file
+
+    async def make(
+        self, th: Thread, directory: FSFile, name: bytes, mode: int, rdev: int = 0, target: bytes = b""
+    ) -> FSFile:
+        """Make an inode of the type in *mode* and name it."""
+        assert type(directory) is RamDir
+        creds = th.creds or ROOT
+        vp = th.vp
+        kind = mode & TYPE_BITS
+        gid, size = creds.gid, INODE_BYTES
+        xattrs: dict[bytes, bytes] | None = None
+        if directory.mode & stat.S_ISGID:
+            mode, gid = creation_owner(creds, directory, mode)
+        if kind == stat.S_IFLNK:
+            if len(target) >= LINK_IN_INODE:
+                size += PAGE
+        elif directory.xattrs is None or posix_acl.DEFAULT not in directory.xattrs:
+            mode &= ~creds.umask
+        else:
+            mode, xattrs = _inherit(directory.xattrs[posix_acl.DEFAULT], mode)
+            size += xattr.footprint(xattrs)
+        if not self._budget.take(vp, size) and not await self._space.take_slowly(th, size):
+            raise NoSpaceError("no space for another inode")
+        if directory.nlink == 0:
+            self._budget.give(vp, size)
+            raise NameNotFoundError(f"inode {directory.ino} was removed")
+        ino, generation = self._numbers.take(vp)
+        if is_fresh_block(ino, generation):
+            await th.touch(NUMBER_BLOCK, self._space.shared)
+        file = _KINDS.get(kind, RamNode)(ino, generation, mode, creds.uid, gid, th.now_ns())
+        file.xattrs = xattrs
+        self._place(file, vp)
+        if kind == stat.S_IFDIR:
+            assert type(file) is RamDir
+            file.parent = directory
+        elif type(file) is RamLink:
+            file.target = target
+            file.size = len(target)
+        elif type(file) is RamNode:
+            file.rdev = rdev
+        await th.touch(NEW, file.addr, self._local[vp])
+        await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
+        directory.entries.add(name, file)
+        if kind == stat.S_IFDIR:
+            directory.nlink += 1
+        directory.mtime_ns = directory.ctime_ns = file.ctime_ns
+        self._grow(th, directory)
+        return file
+
+    async def link(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> None:
+        """Add a name to *file*."""
+        assert type(directory) is RamDir
+        await th.touch(LINK, file.addr)
+        await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
+        if file.nlink == 0 or directory.nlink == 0:
+            raise NameNotFoundError(f"inode {file.ino if file.nlink == 0 else directory.ino} was removed")
+        if file.nlink >= LINKS_MAX:
+            raise TooManyLinksError(f"inode {file.ino} has {file.nlink} links")
+        directory.entries.add(name, file)
+        file.nlink += 1
+        file.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
+        self._grow(th, directory)
+
+    async def unlink(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> int:
+        """Take a name of *file* away; the links that remain."""
+        assert type(directory) is RamDir
+        await th.touch(LINK, file.addr)
+        await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
+        directory.entries.remove(name)
+        file.nlink -= 1
+        file.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
+        return file.nlink
+
+    async def rmdir(self, th: Thread, directory: FSFile, name: bytes, child: FSFile) -> None:
+        """Take an empty directory's name away."""
+        assert type(directory) is RamDir
+        assert type(child) is RamDir
+        await th.touch(LINK, child.addr)
+        await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
+        if child.entries.by_name:
+            raise DirectoryNotEmptyError(f"{name!r} has {len(child.entries)} entries")
+        directory.entries.remove(name)
+        _remove_dir(directory, child)
+        child.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
+
+    async def rename(
+        self,
+        th: Thread,
+        old_dir: FSFile,
+        old: bytes,
+        file: FSFile,
+        new_dir: FSFile,
+        new: bytes,
+        replaced: FSFile | None,
+    ) -> None:
+        """Move a name; what it replaces loses a link in the same step."""
+        assert type(old_dir) is RamDir
+        assert type(new_dir) is RamDir
+        await th.touch(LINK, file.addr)
+        if replaced is not None:
+            await th.touch(LINK, replaced.addr)
+        await th.touch(REMOVE_NAME, old_dir.addr, self._slot(old_dir, old))
+        await th.touch(ADD_NAME, new_dir.addr, self._slot(new_dir, new))
+        if new_dir.nlink == 0:
+            raise NameNotFoundError(f"inode {new_dir.ino} was removed")
+        now = th.now_ns()
+        if replaced is None:
+            new_dir.entries.add(new, file)
+        else:
+            if type(replaced) is RamDir:
+                if replaced.entries.by_name:
+                    raise DirectoryNotEmptyError(f"{new!r} has {len(replaced.entries)} entries")
+                _remove_dir(new_dir, replaced)
+            else:
+                replaced.nlink -= 1
+            replaced.ctime_ns = now
+            new_dir.entries.replace(new, file)
+        old_dir.entries.remove(old)
+        _move_dir(file, old_dir, new_dir)
+        file.ctime_ns = now
+        old_dir.mtime_ns = old_dir.ctime_ns = now
+        new_dir.mtime_ns = new_dir.ctime_ns = now
+        self._grow(th, new_dir)
+
+    async def exchange(
+        self,
+        th: Thread,
+        old_dir: FSFile,
+        old: bytes,
+        file: FSFile,
+        new_dir: FSFile,
+        new: bytes,
+        other: FSFile,
+    ) -> None:
+        """Swap what two names mean."""
+        assert type(old_dir) is RamDir
+        assert type(new_dir) is RamDir
+        await th.touch(LINK, file.addr)
+        await th.touch(LINK, other.addr)
+        await th.touch(ADD_NAME, old_dir.addr, self._slot(old_dir, old))
+        await th.touch(ADD_NAME, new_dir.addr, self._slot(new_dir, new))
+        old_dir.entries.replace(old, other)
+        new_dir.entries.replace(new, file)
+        _move_dir(file, old_dir, new_dir)
+        _move_dir(other, new_dir, old_dir)
+        now = th.now_ns()
+        file.ctime_ns = other.ctime_ns = now
+        old_dir.mtime_ns = old_dir.ctime_ns = now
+        new_dir.mtime_ns = new_dir.ctime_ns = now
+
+    async def get_dents(
+        self, th: Thread, directory: FSFile, cookie: int, limit: int
+    ) -> list[tuple[bytes, FSFile, int]]:
+        """Up to *limit* entries after *cookie*, oldest first."""
+        assert type(directory) is RamDir
+        await th.touch(SCAN, directory.addr)
+        found = directory.entries.after(cookie, limit)
+        if self._modelled and found:
+            await th.load(directory.table, min(len(found), directory.mask + 1) * SLOT)
+        return found
+
+    # Inside
+
+    def _slot(self, directory: RamDir, name: bytes) -> Addr:
+        """The modelled address of a name's slot. crc32, because Python's own hash differs from run to run."""
+        if not self._modelled:
+            return Addr(0)
+        return Addr(directory.table + (crc32(name) & directory.mask) * SLOT)
+
+    def _grow(self, th: Thread, directory: RamDir) -> None:
+        """Double the modelled entry table when two names share a slot on average."""
+        names = len(directory.entries.by_name)
+        if names > 2 * (directory.mask + 1):
+            self._memory.free(th.vp, directory.table)
+            directory.mask = 2 * directory.mask + 1
+            nbytes = (directory.mask + 1) * SLOT
+            directory.table = self._memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=directory)
+            th.work(20 * names)
+
+    def _place(self, file: FSFile, vp: VP) -> None:
+        """Give a new record its modelled memory, near *vp*."""
+        file.addr = self._memory.alloc(vp, INODE, owner=file)
+        if type(file) is RamDir:
+            file.table = self._memory.alloc(vp, FIRST_SLOTS * SLOT, Kind.GLOBAL_PADDED, owner=file)
+        self._files += 1
+
+
+def _inherit(default: bytes, mode: int) -> tuple[int, dict[bytes, bytes] | None]:
+    """Mode and attributes of what is made in a directory whose default ACL is *default*."""
+    acl, mode = posix_acl.inherited(posix_acl.parse(default), mode)
+    xattrs = {} if posix_acl.is_minimal(acl) else {posix_acl.ACCESS: posix_acl.build(acl)}
+    if stat.S_ISDIR(mode):
+        xattrs[posix_acl.DEFAULT] = default
+    return mode, xattrs or None
+
+
+def _remove_dir(directory: RamDir, child: RamDir) -> None:
+    """The links an empty directory takes with it."""
+    child.nlink = 0
+    child.parent = None
+    directory.nlink -= 1
+
+
+def _move_dir(file: FSFile, old_dir: RamDir, new_dir: RamDir) -> None:
+    """What moving *file* means for "..", if it is a directory."""
+    if type(file) is RamDir and old_dir is not new_dir:
+        file.parent = new_dir
+        old_dir.nlink -= 1
+        new_dir.nlink += 1
