@@ -34,11 +34,23 @@ from k42fs.errors import (
 from k42fs.ids import VP
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import READ, ROOT, SEARCH, WRITE, check_may, check_remove
+from k42fs.servers.dir_layout import (
+    CREATE,
+    DIR_OBJECT,
+    FREE_CHECK,
+    HANDLES,
+    LINK,
+    LOOKUP,
+    READ_DIR,
+    STATUS,
+    UNLINK,
+    UNMAKE,
+)
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import FSFile
-from k42fs.servers.name_cache import DIR_OBJECT, NameCache
-from k42fs.servers.name_holder import READ_HOLDER
+from k42fs.servers.name_cache import NameCache
+from k42fs.servers.name_holder import READ_HOLDER, wait_for_walkers
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
 from k42fs.servers.server_file import ServerFile
@@ -52,17 +64,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-LOOKUP: Final = DIR_OBJECT.script("lookup", "r:state r2:0", work=60)
-CREATE: Final = DIR_OBJECT.script("create", "r:state r:file r2:0", work=120)
-UNLINK: Final = DIR_OBJECT.script("unlink", "r:state r:file r2:0", work=100)
-LINK: Final = DIR_OBJECT.script("link", "r:state r:file r2:0", work=100)
-READ_DIR: Final = DIR_OBJECT.script("read_dir", "r:state r:file", work=60)
-HANDLES: Final = DIR_OBJECT.script("handles", "r:state w:handles", work=40)
-STATUS: Final = DIR_OBJECT.script("get_status", "r:file r:state", work=50)
-FREE_CHECK: Final = DIR_OBJECT.script("free_check", "r:state r:handles r:count", work=80)
-UNMAKE: Final = DIR_OBJECT.script("unmake", "w:state w:file", work=60)
-
-
 _LOCK: Final = DIR_OBJECT.offset("lock")
 _DIRLOCK: Final = DIR_OBJECT.offset("dirlock")
 
@@ -75,6 +76,8 @@ class DirObject(FileObject):
     """
 
     __slots__ = ("dirlock", "handles", "names", "used")
+
+    status_script = STATUS
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, DIR_OBJECT, _LOCK, vp)
@@ -318,17 +321,6 @@ class DirObject(FileObject):
         finally:
             self.lock.release(th)
 
-    async def get_status(self, th: Thread) -> FSFile:
-        """The inode, whose attributes agree with each other at this moment."""
-        await self.lock.acquire(th)
-        try:
-            if self.closing:
-                raise self.gone()
-            await th.touch(STATUS, self.addr)
-        finally:
-            self.lock.release(th)
-        return self.file
-
     async def delete_if_unused(self, th: Thread) -> None:
         """Delete the directory if its name, last handle and last hold are gone."""
         if await self._unmake_if(th, dead=True) is Verdict.FREED:
@@ -413,9 +405,3 @@ class DirObject(FileObject):
                 self.lock.release(th)
         finally:
             self.dirlock.release_w(th)
-
-
-async def wait_for_walkers(th: Thread, lock: RWLock) -> None:
-    """Wait until nobody walks through a name. The caller holds no lock, and looks again afterwards."""
-    await lock.acquire_w(th)
-    lock.release_w(th)

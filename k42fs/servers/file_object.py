@@ -10,7 +10,7 @@ K42: lib/libc/fslib/ServerFile.H; DirLinuxFS derives from it too.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Ref
@@ -33,6 +33,8 @@ class FileObject:
 
     ref: Ref
     root: Any
+    status_script: ClassVar[Script]
+    """What `get_status` touches."""
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, layout: Layout, lock: int, vp: VP) -> None:
         """*lock* is where the lock lies in *layout*."""
@@ -45,6 +47,17 @@ class FileObject:
     def label(self) -> str:
         """What statistics and traces call it."""
         return f"{type(self).__name__} {self.file.ino}"
+
+    async def get_status(self, th: Thread) -> FSFile:
+        """The inode, whose attributes agree with each other at this moment."""
+        await self.lock.acquire(th)
+        try:
+            if self.closing:
+                raise self.gone()
+            await th.touch(self.status_script, self.addr)
+        finally:
+            self.lock.release(th)
+        return self.file
 
     async def exclusively(
         self,

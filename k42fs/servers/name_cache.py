@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from k42fs.ids import VP, Addr
-from k42fs.machine.layout import Kind, Layout
+from k42fs.servers.dir_layout import BUCKETS, DIR_OBJECT, MISS, NEGATIVE
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.name_holder import (
     DROP_HOLDER,
@@ -37,24 +37,6 @@ CHILDREN_MAX: Final = 1024
 """Holders of one directory before cold ones are forgotten, a quarter at a time."""
 
 NEGATIVES_MAX: Final = 128
-BUCKETS: Final = 64
-
-DIR_OBJECT: Final = Layout(
-    "DirObject",
-    Kind.GLOBAL_PADDED,
-    dirlock=24,
-    lock=16,
-    file=8,
-    state=8,
-    handles=8,
-    count=8,
-    names=BUCKETS * 8,
-)
-"""`dirlock` guards `count` and the hash `names`; `lock` guards `state` and `handles`."""
-
-MISS: Final = DIR_OBJECT.script("lookup_miss", "r:file r2:0", work=60)
-NEGATIVE: Final = DIR_OBJECT.script("negative", "w:count w2:0", work=30)
-
 _NAMES: Final = DIR_OBJECT.offset("names")
 
 

@@ -25,6 +25,7 @@ from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
+    from k42fs.machine.thread import Thread
 
 HOLDER: Final = Layout("NameHolder", Kind.GLOBAL, link=8, text=24, file=8, lock=24)
 READ_HOLDER: Final = HOLDER.script("match", "r:link r:text r:file", work=25)
@@ -62,3 +63,9 @@ class NameHolder:
     def label(self) -> str:
         """What statistics and traces call it."""
         return f"name {self.name!r}"
+
+
+async def wait_for_walkers(th: Thread, lock: RWLock) -> None:
+    """Wait until nobody walks through a name. The caller holds no lock, and looks again afterwards."""
+    await lock.acquire_w(th)
+    lock.release_w(th)

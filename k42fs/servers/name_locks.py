@@ -50,3 +50,14 @@ class NameLocks:
         else:
             self._at = at + 1
             await th.deref(self._order[at]).with_names_locked(th, self)
+
+    async def extend(self, th: Thread, ref: Ref) -> None:
+        """Lock one more directory and do the work again inside, if its place in the order is after all
+        others.
+
+        Called by the work when it finds out that it needs *ref*. Does nothing if the order forbids it.
+        """
+        last = max(rep.dirlock.addr for rep in self.reps.values())
+        if await th.deref(ref).lock_order(th) > last:
+            self._order.append(ref)
+            await self.proceed(th)

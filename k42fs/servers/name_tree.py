@@ -18,13 +18,11 @@ Differs: K42's methods took paths and found credentials by the caller's process 
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.errors import (
-    BadHandleError,
     BusyError,
     DeletedObjectError,
     DirectoryNotEmptyError,
@@ -32,37 +30,30 @@ from k42fs.errors import (
     NameExistsError,
     NameNotFoundError,
     NameTooLongError,
-    NoDeviceError,
     NotDirectoryError,
-    SymlinkLoopError,
     TargetIsDirectoryError,
 )
-from k42fs.ids import VP, Ref
-from k42fs.machine.layout import Kind, Layout
-from k42fs.objects.root import SingleRepRoot
-from k42fs.servers.attr_changes import AttrChanges
-from k42fs.servers.credentials import ROOT, SEARCH, check_changes, check_may
+from k42fs.ids import Ref
+from k42fs.servers.credentials import ROOT, SEARCH, check_may
 from k42fs.servers.dir_object import DirObject
-from k42fs.servers.fs_file import NAME_MAX, FileSystem, FSFile, FsStatus
-from k42fs.servers.fs_global import FileSystemGlobal, MakeObject
+from k42fs.servers.fs_file import NAME_MAX, FileSystem, FSFile
+from k42fs.servers.fs_global import MakeObject
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.rename import Rename, Rmdir
-from k42fs.servers.server_file import ATTRIBUTES, ServerFile
+from k42fs.servers.server_file import ServerFile
+from k42fs.servers.tree_files import CALL, TreeFiles
 from k42fs.servers.walk import Walk
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
 
-NAME_TREE: Final = Layout("NameTree", Kind.GLOBAL, file_system=8, root=8, flags=8)
-CALL: Final = NAME_TREE.script("call", "r:file_system r:flags", work=30)
-
 READ_DIR_BATCH: Final = 64
 TARGET_MAX: Final = 4095
 _DOTS: Final = frozenset((b".", b".."))
 
 
-class NameTree:
+class NameTree(TreeFiles):
     """The face of one file server. Read-only after it was made: any number of processors share it.
 
     Args:
@@ -71,10 +62,7 @@ class NameTree:
         free_list_max: idle objects kept per processor.
     """
 
-    __slots__ = ("addr", "ref", "root", "tree")
-
-    ref: Ref
-    root: Any
+    __slots__ = ()
 
     def __init__(
         self,
@@ -86,24 +74,7 @@ class NameTree:
         make_dir: MakeObject = DirObject,
         free_list_max: int | None = None,
     ) -> None:
-        self.tree = FileSystemGlobal(cos, fs, make_file, make_dir, check=check, free_list_max=free_list_max)
-        self.addr = cos.memory.alloc(VP(0), NAME_TREE, NAME_TREE.kind, owner=self)
-        SingleRepRoot(cos, self)
-
-    def label(self) -> str:
-        """What statistics and traces call it."""
-        return f"NameTree {self.tree.fs.name}"
-
-    # Without a call: for those who made it
-
-    def root_file(self) -> FSFile:
-        """The root directory."""
-        return self.tree.fs.root
-
-    def hold(self, file: FSFile) -> None:
-        """The kernel knows the inode now: it stays until `forget`, whatever becomes of its names."""
-        assert file.holds >= 0, f"{file!r} was deleted"
-        file.holds += 1
+        super().__init__(cos, fs, make_file, make_dir, check, free_list_max)
 
     # Names
 
@@ -251,137 +222,6 @@ class NameTree:
         await self.tree.ops.accessed(th, file)
         return target
 
-    # Attributes
-
-    async def get_status(self, th: Thread, file: FSFile) -> FSFile:
-        """The inode, its attributes agreeing with each other. A cold inode stays a token."""
-        await th.touch(CALL, self.addr)
-        while True:
-            ref = file.obj_ref
-            if not ref:
-                await th.load(file.addr)
-                return file
-            try:
-                return await th.deref(ref).get_status(th)  # type: ignore[no-any-return]
-            except DeletedObjectError:
-                if file.obj_ref == ref:
-                    raise
-
-    async def set_attributes(
-        self, th: Thread, file: FSFile, changes: AttrChanges, open_file: OpenFile | None = None
-    ) -> FSFile:
-        """Set attributes; a new size goes first. *open_file*: the change came through it (ftruncate).
-
-        Raises:
-            TargetIsDirectoryError, InvalidArgumentError: a size for what is no regular file.
-        """
-        await th.touch(CALL, self.addr)
-        if changes.size is not None:
-            if file.is_dir:
-                raise TargetIsDirectoryError("truncate of a directory")
-            if not file.is_regular or changes.size < 0:
-                raise InvalidArgumentError(f"size {changes.size} for {file!r}")
-            if open_file is not None and self.tree.check and not open_file.is_writable:
-                raise InvalidArgumentError("truncate through a file opened for reading")
-        if file.is_regular and (changes.size is not None or file.obj_ref):
-            while True:
-                ref = await self.tree.object_ref(th, file)
-                try:
-                    await th.deref(ref).set_attributes(th, changes, open_file is not None)
-                    return file
-                except DeletedObjectError:
-                    if file.obj_ref == ref:
-                        raise
-        if self.tree.check:
-            check_changes(th.creds or ROOT, file, changes, by_open_file=False)
-        await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_attributes, changes)
-        return file
-
-    async def get_xattr(self, th: Thread, file: FSFile, name: bytes) -> bytes:
-        """An extended attribute's value, or NoDataError."""
-        await th.touch(CALL, self.addr)
-        return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.get_xattr, name)
-
-    async def set_xattr(self, th: Thread, file: FSFile, name: bytes, value: bytes, flags: int = 0) -> None:
-        """Set an extended attribute; *flags*: XATTR_CREATE 1, XATTR_REPLACE 2."""
-        await th.touch(CALL, self.addr)
-        await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_xattr, name, value, flags)
-
-    async def list_xattr(self, th: Thread, file: FSFile) -> list[bytes]:
-        """The names of all extended attributes."""
-        await th.touch(CALL, self.addr)
-        return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.list_xattr)
-
-    async def remove_xattr(self, th: Thread, file: FSFile, name: bytes) -> None:
-        """Remove an extended attribute, or NoDataError."""
-        await th.touch(CALL, self.addr)
-        await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.remove_xattr, name)
-
-    async def stat_fs(self, th: Thread) -> FsStatus:
-        """How full the file system is."""
-        await th.touch(CALL, self.addr)
-        return await self.tree.fs.stat_fs(th)
-
-    # Open files
-
-    async def open(self, th: Thread, file: FSFile, flags: int) -> OpenFile:
-        """Open a regular file; O_TRUNC truncates it.
-
-        Raises:
-            TargetIsDirectoryError, SymlinkLoopError, NoDeviceError: it is no regular file.
-            NameNotFoundError: it was deleted.
-            ReadOnlyError
-        """
-        await th.touch(CALL, self.addr)
-        if not file.is_regular:
-            raise _not_openable(file)
-        if flags & (os.O_ACCMODE | os.O_TRUNC):
-            self.tree.ops.writable()
-        while True:
-            if file.holds < 0:
-                raise NameNotFoundError(f"{file!r} was deleted")
-            ref = file.obj_ref or await self.tree.object_ref(th, file)
-            try:
-                return await th.deref(ref).open(th, flags)  # type: ignore[no-any-return]
-            except DeletedObjectError:
-                if file.obj_ref == ref:
-                    raise
-
-    async def read(self, th: Thread, of: OpenFile, offset: int | None, size: int) -> bytes:
-        """Up to *size* bytes at *offset*; None: at the open file's own offset, which moves."""
-        if self.tree.check and not of.is_readable:
-            raise BadHandleError("not open for reading")
-        return await th.deref(of.ref).read(th, of, offset, size)  # type: ignore[no-any-return]
-
-    async def write(
-        self, th: Thread, of: OpenFile, offset: int | None, data: bytes | bytearray | memoryview
-    ) -> int:
-        """Store *data* at *offset* (None: the open file's own), with O_APPEND always at the end; how many
-        bytes.
-
-        Raises:
-            FileTooBigError, NoSpaceError: nothing was stored.
-        """
-        if self.tree.check and not of.is_writable:
-            raise BadHandleError("not open for writing")
-        return await th.deref(of.ref).write(th, of, offset, data)  # type: ignore[no-any-return]
-
-    async def seek(self, th: Thread, of: OpenFile, offset: int, whence: int) -> int:
-        """Move the open file's own offset; where it is now."""
-        return await th.deref(of.ref).seek(th, of, offset, whence)  # type: ignore[no-any-return]
-
-    async def fsync(self, th: Thread, of: OpenFile, datasync: bool = False) -> None:
-        """Make an open file durable."""
-        await th.deref(of.ref).sync(th, datasync)
-
-    async def release(self, th: Thread, of: OpenFile) -> None:
-        """Close an open file."""
-        if await th.deref(of.ref).release(th, of):
-            lists = self.tree.free_lists
-            await lists.add(th, of.ref, of.file)
-            if lists.is_long(th.vp):
-                await lists.trim(th)
-
     # Open directories
 
     async def open_dir(self, th: Thread, file: FSFile) -> DirHandle:
@@ -402,23 +242,6 @@ class NameTree:
         await th.deref(handle.ref).release_dir(th)
         if not handle.file.nlink:
             await self.tree.reap(th, handle.file)
-
-    # Housekeeping
-
-    async def forget(self, th: Thread, file: FSFile) -> None:
-        """The kernel no longer knows the inode: a nameless one that nobody has open is deleted."""
-        assert file.holds > 0, f"{file!r} is not held"
-        file.holds -= 1
-        if not file.nlink:
-            await self.tree.reap(th, file)
-
-    async def sweep(self, th: Thread, age_ns: int) -> int:
-        """Free what *th*'s processor has not used for *age_ns*; how many objects. For a timer."""
-        return await self.tree.free_lists.sweep(th, age_ns)
-
-    async def trim(self, th: Thread, entries: int) -> int:
-        """Free idle objects of *th*'s processor until *entries* are left; how many were freed."""
-        return await self.tree.free_lists.trim(th, entries)
 
     # Inside
 
@@ -468,12 +291,3 @@ def _a_directory(file: FSFile) -> FSFile:
     if not file.is_dir:
         raise NotDirectoryError(f"{file!r}")
     return file
-
-
-def _not_openable(file: FSFile) -> Exception:
-    """Why *file* cannot be opened here."""
-    if file.is_dir:
-        return TargetIsDirectoryError(f"{file!r}")
-    if stat.S_ISLNK(file.mode):
-        return SymlinkLoopError(f"{file!r}")
-    return NoDeviceError(f"{file!r}")

@@ -29,9 +29,9 @@ from k42fs.errors import (
 )
 from k42fs.machine.locks import RWLock
 from k42fs.servers.credentials import ROOT, SEARCH, WRITE, Creds, check_may, check_remove
-from k42fs.servers.dir_object import wait_for_walkers
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.fs_global import MOVE, FileSystemGlobal
+from k42fs.servers.name_holder import wait_for_walkers
 from k42fs.servers.name_locks import NameLocks
 
 if TYPE_CHECKING:
@@ -82,11 +82,19 @@ class _Attempt:
     async def _work(self, th: Thread, locks: NameLocks) -> None:
         raise NotImplementedError
 
-    def _lacks_victim(self, victim: FSFile, locks: NameLocks) -> bool:
-        """Whether the directory *victim* is not locked; the next attempt will."""
+    async def _lacks_victim(self, th: Thread, victim: FSFile, locks: NameLocks) -> bool:
+        """Whether the directory *victim* is not locked. It is locked now and the work done inside if the
+        order allows, else by the next attempt.
+        """
         if victim in locks.reps:
             return False
         self._victim = victim
+        ref = await self._tree.object_ref(th, victim)
+        try:
+            await locks.extend(th, ref)
+        except DeletedObjectError:
+            if victim.obj_ref == ref:
+                raise
         return True
 
     def _lacks_walkers(self, directory: DirObject, name: bytes) -> bool:
@@ -124,8 +132,7 @@ class Rmdir(_Attempt):
         self._tree.ops.writable()
         if self._tree.check:
             check_remove(th.creds or ROOT, self._directory, file)
-        await self._tree.object_ref(th, file)
-        if self._lacks_victim(file, locks) or self._lacks_walkers(directory, name):
+        if await self._lacks_victim(th, file, locks) or self._lacks_walkers(directory, name):
             return
         await self._tree.fs.rmdir(th, self._directory, name, file)
         await directory.names.unbind(th, name)
@@ -165,7 +172,7 @@ class Rename(_Attempt):
         file = await old_dir.names.find(th, self._old)
         if file is None:
             raise NameNotFoundError(self._old)
-        other = await new_dir.names.find(th, self._new)
+        other = await new_dir.names.find_for_new(th, self._new)
         if other is not None and self._flags & NOREPLACE:
             raise NameExistsError(self._new)
         if other is None and self._flags & EXCHANGE:
@@ -181,10 +188,8 @@ class Rename(_Attempt):
             self._check_rights(th.creds or ROOT, file, other)
         if other is not None and not self._flags & EXCHANGE:
             _check_types(file, other)
-            if other.is_dir:
-                await tree.object_ref(th, other)
-                if self._lacks_victim(other, locks):
-                    return
+            if other.is_dir and await self._lacks_victim(th, other, locks):
+                return
         if self._lacks_walkers(old_dir, self._old) or self._lacks_walkers(new_dir, self._new):
             return
         if other is not None and self._flags & EXCHANGE:

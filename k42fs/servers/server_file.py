@@ -87,11 +87,15 @@ _LOCK: Final = SERVER_FILE.offset("lock")
 class ServerFile(FileObject):
     """The object of one regular file.
 
+    The length is `file.size`: while this object lives, only its methods change it.
+
     Shape: `clients` holds every open; `writers` counts those that may write. `cache_ref` is 0 until a first
     byte moves.
     """
 
     __slots__ = ("cache_ref", "clients", "writers")
+
+    status_script = GET_STATUS
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, SERVER_FILE, _LOCK, vp)
@@ -103,16 +107,6 @@ class ServerFile(FileObject):
     def is_read_only(self) -> bool:
         """No open may write."""
         return self.writers == 0
-
-    @property
-    def length(self) -> int:
-        """The file's length. While this object lives, only its methods change it."""
-        return self.file.size
-
-    @property
-    def removal_on_last_close(self) -> bool:
-        """The last name is gone, and somebody still has the file open."""
-        return self.file.nlink == 0
 
     # Opens
 
@@ -166,18 +160,7 @@ class ServerFile(FileObject):
             return False
         return idle
 
-    # Status and attributes
-
-    async def get_status(self, th: Thread) -> FSFile:
-        """The inode, whose attributes agree with each other at this moment."""
-        await self.lock.acquire(th)
-        try:
-            if self.closing:
-                raise self.gone()
-            await th.touch(GET_STATUS, self.addr)
-        finally:
-            self.lock.release(th)
-        return self.file
+    # Attributes
 
     async def set_attributes(self, th: Thread, changes: AttrChanges, by_open: bool) -> None:
         """Set attributes; the size first.
