@@ -339,6 +339,7 @@ class DirObject(FileObject):
         """Give back the modelled memory: no call is inside any more."""
         self.names.clear(th.vp)
         await super().cleanup(th)
+        del self.dirlock
 
     # Inside
 

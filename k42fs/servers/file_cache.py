@@ -86,6 +86,7 @@ class FileCache:
         for extent in list(self._extents):
             self._free(th, extent)
         self._tree.memory.free(th.vp, self.addr)
+        del self._lock  # it names this object as its owner: without the cycle both go at once
 
     def _free(self, th: Thread, extent: int) -> None:
         addr, nbytes = self._extents.pop(extent)

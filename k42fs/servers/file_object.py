@@ -80,6 +80,7 @@ class FileObject:
     async def cleanup(self, th: Thread) -> None:
         """Give back the modelled memory: no call is inside any more."""
         self.tree.memory.free(th.vp, self.addr)
+        del self.lock  # it names this object as its owner: without the cycle both go at once
 
     def unmake(self) -> None:
         """Let the inode forget this object, in the step in which it becomes unusable."""

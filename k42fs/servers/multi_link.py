@@ -142,6 +142,7 @@ class MultiLinkManager:
                 del self._holders[file.ino]
                 holder.lock.release(th)
                 self._memory.free(th.vp, holder.addr)
+                del holder.lock  # it names the holder as its owner
             if unmake is not None:
                 unmake()
         finally:

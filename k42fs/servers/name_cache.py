@@ -113,8 +113,7 @@ class NameCache:
         holder = self.children.get(name)
         if holder is not None:
             await th.touch(DROP_HOLDER, holder.addr, self.bucket(name))
-            del self.children[name]
-            self._tree.memory.free(th.vp, holder.addr)
+            self._drop(th.vp, holder)
 
     def walkers(self, name: bytes) -> RWLock | None:
         """The lock of *name* if somebody walks through it just now, else None."""
@@ -129,9 +128,8 @@ class NameCache:
 
     def clear(self, vp: VP) -> None:
         """Forget everything."""
-        for holder in self.children.values():
-            self._tree.memory.free(vp, holder.addr)
-        self.children.clear()
+        for holder in list(self.children.values()):
+            self._drop(vp, holder)
         self.negatives.clear()
 
     async def _add(self, th: Thread, name: bytes, file: FSFile) -> None:
@@ -142,11 +140,15 @@ class NameCache:
         await th.touch(NEW_HOLDER, holder.addr, self.bucket(name))
         self.children[name] = holder
 
+    def _drop(self, vp: VP, holder: NameHolder) -> None:
+        del self.children[holder.name]
+        holder.lock = None  # it names the holder as its owner: without the cycle both go at once
+        self._tree.memory.free(vp, holder.addr)
+
     def _forget_cold(self, vp: VP) -> None:
         """Drop the oldest quarter of the holders as far as nobody walks through them."""
         for holder in list(islice(self.children.values(), CHILDREN_MAX // 4)):
             if holder.lock is None or not holder.has_walkers:
-                del self.children[holder.name]
-                self._tree.memory.free(vp, holder.addr)
+                self._drop(vp, holder)
             else:  # to the young end, or it would be looked at each time
                 self.children[holder.name] = self.children.pop(holder.name)

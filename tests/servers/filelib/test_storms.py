@@ -12,7 +12,9 @@ import pytest
 
 from k42fs.errors import K42Error, NameNotFoundError
 from k42fs.machine.thread import Thread
+from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.open_file import OpenFile
 from k42fs.servers.rename import EXCHANGE
 from tests.servers.filelib.lab import Storm
 
@@ -299,4 +301,93 @@ def test_a_file_reopened_while_it_is_freed_survives(seed: int) -> None:
         storm.spawn(vp, reopen, (b"f", b"g")[vp % 2])
     storm.run()
     assert storm.tree.tree.free_lists.freed > 0
+    assert_settled(storm)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bytes_cut_off_are_never_seen_again(seed: int) -> None:
+    storm = Storm(4, seed=seed)
+    opened: list[OpenFile] = []
+
+    async def prepare(storm: Storm, th: Thread) -> None:
+        opened.append((await storm.call(th, "create", storm.root, b"f", 0o644, os.O_RDWR))[1])
+
+    async def cut(storm: Storm, th: Thread) -> None:
+        """Write a mark, cut it off, extend over where it was: only marks of the present round may be seen."""
+        of = opened[0]
+        for turn in range(1, 20):
+            await storm.call(th, "set_attributes", of.file, AttrChanges(size=0), of)
+            await storm.call(th, "set_attributes", of.file, AttrChanges(size=20_000), of)
+            await storm.call(th, "write", of, 5000, bytes([turn]) * 9000)
+
+    async def look(storm: Storm, th: Thread) -> None:
+        last = 0
+        for _ in range(60):
+            data = await storm.call(th, "read", opened[0], 0, 20_000)
+            marks = set(data) - {0}
+            assert len(marks) <= 1
+            if marks:
+                assert min(marks) >= last
+                last = min(marks)
+
+    async def close(storm: Storm, th: Thread) -> None:
+        await storm.call(th, "release", opened[0])
+
+    storm.prepare(prepare)
+    storm.spawn(0, cut)
+    for vp in range(1, 4):
+        storm.spawn(vp, look)
+    storm.run()
+    storm.prepare(close)
+    assert_settled(storm)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_inodes_that_the_kernel_holds_die_exactly_once(seed: int) -> None:
+    storm = Storm(6, seed=seed)
+    held: dict[FSFile, int] = {}
+
+    async def kernel(storm: Storm, th: Thread, number: int) -> None:
+        """Look names up and forget them as a kernel does, while others make and unlink them."""
+        random = Random(100 * seed + number)
+        mine: list[FSFile] = []
+        for _ in range(50):
+            name = b"n%d" % random.randrange(3)
+            try:
+                match random.randrange(4):
+                    case 0:
+                        file, of = await storm.call(th, "create", storm.root, name, 0o644, os.O_RDWR)
+                        storm.tree.hold(file)
+                        mine.append(file)
+                        await storm.call(th, "write", of, 0, b"data")
+                        await storm.call(th, "release", of)
+                    case 1:
+                        file = await storm.call(th, "lookup", storm.root, name)
+                        storm.tree.hold(file)
+                        mine.append(file)
+                    case 2:
+                        await storm.call(th, "unlink", storm.root, name)
+                    case 3 if mine:
+                        file = mine.pop()
+                        assert file.holds > 0, "it died while it was held"
+                        of = await storm.call(th, "open", file, os.O_RDONLY)
+                        await storm.call(th, "forget", file)
+                        await storm.call(th, "release", of)
+            except K42Error:
+                continue
+        for file in mine:
+            held[file] = held.get(file, 0) + 1
+            await storm.call(th, "forget", file)
+
+    for vp in range(6):
+        storm.spawn(vp, kernel, vp)
+    storm.run()
+    left = len(storm.root.entries.by_name)  # type: ignore[attr-defined]
+
+    async def check(storm: Storm, th: Thread) -> None:
+        status = await storm.call(th, "stat_fs")
+        assert status.files - status.free_files == 1 + left
+
+    storm.prepare(check)
+    assert all(file.holds <= 0 and (file.holds < 0) == (file.nlink == 0) for file in held)
     assert_settled(storm)
