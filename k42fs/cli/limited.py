@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ANSWER_SECONDS: Final = 20.0
+ANSWER_SECONDS: Final = 10.0
 
 
 def limited(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -172,11 +172,11 @@ def presets() -> None:
     """List the modelled machines that preset= can name."""
     from k42fs.machine import preset, preset_names
 
+    click.echo("PRESET            PROCESSORS  LINE BYTES   MHZ")
     for name in preset_names():
         config = preset(name)
-        click.echo(
-            f"{name:16} {config.processors:5} processors  {config.line_bytes:4} byte lines  {config.mhz} MHz"
-        )
+        span = f"1..{config.processors_max}"
+        click.echo(f"{name:16}  {span:>10}  {config.line_bytes:>10}  {config.mhz:>4}")
 
 
 @cli.command("install-helper")

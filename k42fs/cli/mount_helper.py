@@ -63,6 +63,11 @@ def parse(words: list[str]) -> tuple[str, list[str]]:
 
 def run(words: list[str]) -> None:
     """Mount as mount(8) asks."""
+    if any(
+        word.startswith("-") and word[1:2] != "-" and word not in _TAKES_VALUE and "f" in word
+        for word in words
+    ):
+        return  # mount -f: all but the mount itself
     mount_point, options = parse(words)
     # mount(8) as root means a mount for everyone, unless the options say otherwise.
     mount(

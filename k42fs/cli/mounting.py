@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from k42fs.cli.limited import limited
 from k42fs.cli.mounts import is_dead, mounted_at, real_mount_point
 from k42fs.cli.preflight import check_mount_point, check_system
 from k42fs.cli.unmounting import unmount, wait_for_exit
-from k42fs.errors import K42Error
+from k42fs.errors import BusyError, ConfigError, K42Error
 
 
 def default_log(mount_point: str) -> str:
@@ -35,6 +36,10 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
         click.echo(notice, err=True)
     path = real_mount_point(mount_point)
     log_path = options.log or default_log(path)
+    try:
+        os.close(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as exc:
+        raise ConfigError(f"log={log_path}: {exc.strerror}") from None
 
     from k42fs.personality.mount import MountFailedError, serve
 
@@ -42,14 +47,14 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
         serve(
             path,
             options,
-            "" if not options.log else options.log,
+            options.log,
             on_ready=lambda: click.echo(f"mounted on {path}"),
         )
         return
 
     def run(pipe: ReadyPipe) -> int:
         try:
-            serve(path, options, log_path, on_ready=pipe.ready)
+            serve(path, replace(options, log=log_path), log_path, on_ready=pipe.ready)
         except (K42Error, MountFailedError) as exc:
             pipe.failed(str(exc))
             return 1
@@ -64,9 +69,16 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
 
 def umount(mount_point: str, lazy: bool) -> None:
     """Unmount, and wait for the daemon to end."""
+    if os.path.islink(mount_point):
+        mount_point = os.path.realpath(mount_point)
     pid = None
-    if mounted_at(mount_point) is not None and not limited(is_dead, mount_point):
-        pid = _daemon_pid(mount_point)
+    if mounted_at(mount_point) is not None and not lazy:
+        try:
+            pid = None if limited(is_dead, mount_point) else _daemon_pid(mount_point)
+        except TimeoutError:
+            raise BusyError(
+                f"{mount_point} does not answer: 'k42fs umount --lazy {mount_point}' detaches it"
+            ) from None
     unmount(mount_point, lazy)
     if pid is not None and not lazy and not wait_for_exit(pid):
         raise K42Error(f"{mount_point} is unmounted, but its daemon (pid {pid}) has not ended")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from k42fs.cli.limited import limited
-from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, real_mount_point
+from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, mounted_at, real_mount_point
 from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
 from k42fs.servers.mount_commands import escape_path
 
@@ -24,9 +24,11 @@ def control_directory(path: str) -> Path:
         InvalidArgumentError: *path* is in no k42fs, or in one whose daemon has died.
     """
     entry = enclosing_k42fs(path)
-    if entry is None:
+    if entry is None and path == ".":
+        entry = mounted_at("mnt")  # what `k42fs mount` mounts unless told otherwise
+    if entry is None or not entry.is_k42fs:
         raise InvalidArgumentError(
-            f"{path} is not in a k42fs mount: give a path in one ('k42fs status' lists them)"
+            f"{path} is not in a k42fs mount: give a path in one, with -m for bind, attach and detach"
         )
     if limited(is_dead, entry.path):
         raise InvalidArgumentError(
@@ -63,6 +65,8 @@ def show_objects(path: str, as_json: bool) -> None:
         return
     if not os.path.lexists(path):
         raise NameNotFoundError(f"{path} does not exist")
+    if not (os.path.isfile(path) or os.path.isdir(path)) or os.path.islink(path):
+        raise InvalidArgumentError(f"{path}: only regular files and directories have an object to show")
     about = json.loads(limited(os.getxattr, path, "user.k42.object"))
     if as_json:
         click.echo(json.dumps(about, indent=2))

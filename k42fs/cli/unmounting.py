@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import Final
 
+from k42fs.cli.limited import limited
 from k42fs.cli.mounts import is_dead, mounted_at
 from k42fs.errors import BusyError, InvalidArgumentError, K42Error
 
@@ -27,7 +28,7 @@ def unmount(path: str, lazy: bool = False) -> None:
         raise InvalidArgumentError(f"{path} is not a mount point: 'k42fs status' lists the mounts")
     if not entry.is_k42fs:
         raise InvalidArgumentError(f"{path} holds a {entry.fs_type}, not a k42fs: unmount it with umount")
-    lazy = lazy or is_dead(path)
+    lazy = lazy or limited(is_dead, path)
     answer = _run_tool(path, lazy)
     if answer.returncode != 0 and mounted_at(path) is not None:
         text = (answer.stderr or answer.stdout).strip().splitlines()

@@ -90,17 +90,22 @@ class Machine:
         self._threads = 0
         self._furthest = 0
         self._base_clocks: dict[VP, int] = {}
+        self._reset_at = 0
+        self._late_before = 0
         self._scheduler = Scheduler(self)
         self._live = LiveDriver(self)
 
     # --- live
 
-    def enter(self, vp: VP) -> Thread:
-        """Begin an operation on processor *vp*: return a thread, the one used last if several are free."""
+    def enter(self, vp: VP, is_housekeeping: bool = False) -> Thread:
+        """Begin an operation on processor *vp*: return a thread, the one used last if several are free.
+
+        Housekeeping is charged like any other work, but not counted as an operation.
+        """
         proc = self.processors[vp]
         proc.idle_until(self._furthest - self.config.live_window_cycles)
         th = proc.free_threads.pop() if proc.free_threads else self.new_thread(vp)
-        proc.operations += 1
+        proc.operations += not is_housekeeping
         proc.ring.append((proc.clock, ENTER, th.number))
         return th
 
@@ -343,14 +348,29 @@ class Machine:
         return statistics(self, top)
 
     def reset_statistics(self) -> None:
-        """Zero all counts. Clocks go on."""
+        """Zero all counts. Clocks go on; live, they first meet at the furthest, so that all rows start there."""
+        now = self.now
+        self._reset_at = now
+        self._late_before = self.core.late
         for proc in self.processors:
+            if self.live and proc.clock:
+                proc.idle_until(now)
             self._base_clocks[proc.vp] = proc.clock
             proc.work = proc.spin = proc.idle = proc.calls = proc.operations = 0
         self.script_calls.clear()
         self.contended.reset()
         self.core.reset_counters()
         self.blocks.reset_counters()
+
+    @property
+    def reset_at(self) -> int:
+        """The furthest clock at the last reset."""
+        return self._reset_at
+
+    @property
+    def late(self) -> int:
+        """Requests since the last reset that came too late in virtual time for a line's or home's history."""
+        return self.core.late - self._late_before
 
     def base_clock(self, proc: Processor) -> int:
         """Return processor *proc*'s clock at the last reset."""

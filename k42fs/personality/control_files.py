@@ -76,7 +76,7 @@ def control_files(operations: Face, options: MountOptions) -> ControlFiles:
 
     def processors() -> dict[str, Any]:
         statistics = machine.statistics()
-        return {key: value for key, value in statistics.items() if key not in ("locks", "lines")}
+        return {key: value for key, value in statistics.items() if key not in ("locks", "lines", "calls")}
 
     files: ControlFiles = {}
 
@@ -87,6 +87,7 @@ def control_files(operations: Face, options: MountOptions) -> ControlFiles:
         files[f"{name}.json".encode()] = ControlFile(lambda: _json(value()))
 
     show("processors", processors, control_text.processors)
+    show("calls", part("calls"), control_text.calls)
     show("locks", part("locks"), control_text.locks)
     show("lines", part("lines"), control_text.lines)
     show("objects", objects, control_text.objects)

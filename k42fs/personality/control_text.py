@@ -12,45 +12,42 @@ MISS_COLUMNS: Final = (
     ("false_sharing", "false-shr"),
     ("upgrade", "upgrade"),
 )
+LOCK_COUNTS: Final = ("acquisitions", "contentions", "waited_cycles", "max_wait", "held_cycles")
+CALLS_SHOWN: Final = 30
 
 
 def processors(stats: Mapping[str, Any]) -> str:
-    """One row for each processor that did something: work, utilisation, misses by kind."""
+    """One row for each processor that served requests: work, waiting, utilisation, misses by kind."""
+    if stats["model"] == "off":
+        return (
+            f"# {stats['machine']}, model=off: nothing is modelled; requests served: {_requests(stats):,}\n"
+        )
     head = (
-        f"# {stats['machine']}, model={stats['model']}, {stats['processors']} processors at {stats['mhz']} MHz, "
-        f"cycle {stats['now_cycles']:,}; times in modelled cycles\n"
+        f"# {stats['machine']}, model={stats['model']}, {stats['processors']} processors at {stats['mhz']} MHz; "
+        f"modelled cycles {stats['since_cycle']:,} to {stats['now_cycles']:,}\n"
     )
-    rows = [
-        [
-            "vp",
-            "requests",
-            "calls",
-            "busy-cycles",
-            "util",
-            "references",
-            "miss%",
-            *(t for _, t in MISS_COLUMNS),
-        ]
-    ]
-    per_processor = stats["per_processor"]
-    rows += [_processor(row) for row in per_processor]
-    if not per_processor:
-        return head + "# no processor has done anything yet\n"
+    rows = [["vp", "requests", "calls", "busy-cycles", "lock-wait", "util", "references", "miss%"]]
+    rows[0] += [title for _, title in MISS_COLUMNS]
+    served = [row for row in stats["per_processor"] if row["operations"]]
+    if not served:
+        return head + "# no processor has served a request yet\n"
+    rows += [_processor(row) for row in served]
     text = head + table(rows, left=0)
+    if rest := stats["processors"] - len(served):
+        text += f"# {rest} more processors served no request\n"
     if stats["late_arrivals"]:
-        text += f"# {stats['late_arrivals']:,} arrivals were too late in virtual time for the history kept\n"
+        text += f"# {stats['late_arrivals']:,} requests came too late in virtual time to be queued exactly\n"
     return text
+
+
+def _requests(stats: Mapping[str, Any]) -> int:
+    return sum(row["operations"] for row in stats["per_processor"])
 
 
 def _processor(row: Mapping[str, Any]) -> list[str]:
     busy = row["work_cycles"] + row["spin_cycles"] + row.get("memory_cycles", 0)
-    cells = [
-        str(row["vp"]),
-        f"{row['operations']:,}",
-        f"{row['calls']:,}",
-        f"{busy:,}",
-        f"{row['utilisation']:.0%}",
-    ]
+    cells = [str(row["vp"]), f"{row['operations']:,}", f"{row['calls']:,}", f"{busy:,}"]
+    cells += [f"{row['spin_cycles'] / busy:.0%}" if busy else "-", f"{row['utilisation']:.0%}"]
     if "misses" not in row:
         return [*cells, *["-"] * (2 + len(MISS_COLUMNS))]
     references = row["loads"] + row["stores"] + row["rmws"]
@@ -64,19 +61,28 @@ def _processor(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def calls(counts: Mapping[str, int]) -> str:
+    """The methods called most: class, method, calls."""
+    if not counts:
+        return "# calls: none was counted\n"
+    shown = list(counts.items())[:CALLS_SHOWN]
+    text = "# calls of modelled methods, the most frequent first\n"
+    text += table([["method", "calls"], *([name, f"{count:,}"] for name, count in shown)], left=1)
+    if rest := len(counts) - len(shown):
+        text += f"# {rest} more methods: see calls.json\n"
+    return text
+
+
 def locks(rows: Sequence[Mapping[str, Any]]) -> str:
     """The hottest locks, most waited for first."""
     if not rows:
-        return "# hottest locks: none was contended\n"
+        return "# hottest locks: none was waited for (only model=full knows waiting)\n"
     cells = [["object", "lock", "acquired", "contended", "waited-cycles", "max-wait", "held-cycles"]]
     cells += [
         [
             str(row["object"]),
             str(row["lock"]),
-            *(
-                f"{row[key]:,}"
-                for key in ("acquisitions", "contentions", "waited_cycles", "max_wait", "held_cycles")
-            ),
+            *(f"{row[key]:,}" for key in LOCK_COUNTS),
         ]
         for row in rows
     ]
@@ -86,13 +92,19 @@ def locks(rows: Sequence[Mapping[str, Any]]) -> str:
 def lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """The hottest cache lines: what lies there, and who passes it around."""
     if not rows:
-        return "# hottest lines: none moved between processors\n"
-    cells = [["object", "field", "transfers", "processors"]]
+        return "# hottest lines: none moved between processors (only model=full knows lines)\n"
+    cells = [["object", "field", "line", "transfers", "processors"]]
     cells += [
-        [str(row["object"]), str(row["field"]), f"{row['transfers']:,}", _ranges(row["processors"])]
+        [
+            str(row["object"]),
+            str(row["field"]),
+            f"{row['address']:x}",
+            f"{row['transfers']:,}",
+            _ranges(row["processors"]),
+        ]
         for row in rows
     ]
-    return "# hottest lines, by transfers between processors\n" + table(cells, left=2)
+    return "# hottest lines, by transfers between caches\n" + table(cells, left=3)
 
 
 def objects(stats: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pyfuse3
 
+from k42fs.errors import K42Error
 from k42fs.machine import Thread
 from k42fs.personality.attrs import entry_attributes
 from k42fs.personality.face import Context, Face
@@ -87,7 +88,10 @@ class DirectoryOperations(Face):
                     token, name, entry_attributes(place.node_id, place.file), index + 1
                 )
             else:
-                child = await self.places.cross(th, node, name)
+                try:
+                    child = await self.places.cross(th, node, name)
+                except K42Error:
+                    continue  # what the mount showed is gone: so is its name, but not those of its neighbours
                 assert child is not None
                 fits = self._reply_node(child, name, index + 1, token)
             if not fits:

@@ -77,6 +77,9 @@ class Face(Serving):
     async def change_names(self, th: Thread, command: bytes) -> None:
         """Carry out one command of `.k42/mounts`; when it returns the kernel has forgotten what it outdates."""
         parsed = parse_command(command)
+        new = parsed.new if isinstance(parsed, Bind) else parsed.prefix
+        if new.components[:1] == (CONTROL_NAME,):
+            raise NotPermittedError("the entries of .k42 are fixed")
         if isinstance(parsed, Attach):
             await self.system.attach(th, parsed.kind, parsed.prefix, parsed.size_bytes, parsed.is_coverable)
             where = parsed.prefix

@@ -16,7 +16,6 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
-from k42fs.ids import VP
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
 from k42fs.personality.options import MountOptions
@@ -30,6 +29,9 @@ CLEANUP_SECONDS: Final = 0.1
 """How often each processor's clean-up runs while there is work. K42: 100 ms in servers."""
 
 IDLE_CLEANUP_SECONDS: Final = 2.0
+SWEEP_SECONDS: Final = 30.0
+"""How often the free lists are looked through for what is old even if the mount is idle."""
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -122,14 +124,23 @@ async def _end_on_signal() -> None:
 
 
 async def _clean_up(operations: Operations) -> None:
-    """Run each processor's clean-up daemon in turn: deferred destruction, and the free lists."""
+    """Run the clean-up daemon of each processor in use: deferred destruction, and the free lists.
+
+    A mount that nobody uses, and in which nothing waits to be freed, is left alone: it costs no time.
+    """
     served = -1
+    last_sweep = 0.0
     while True:
         is_idle = served == operations.requests
         served = operations.requests
         await trio.sleep(IDLE_CLEANUP_SECONDS if is_idle else CLEANUP_SECONDS)
-        for vp in range(operations.machine.config.processors):
-            await operations.clean_up(VP(vp))
+        is_sweep_due = trio.current_time() - last_sweep > SWEEP_SECONDS
+        if is_idle and not operations.cos.pending and not is_sweep_due:
+            continue
+        if is_sweep_due:
+            last_sweep = trio.current_time()
+        for vp in list(operations.cos.ring):
+            await operations.clean_up(vp)
 
 
 def _detach_if_still_there(path: str) -> None:

@@ -39,7 +39,7 @@ class Operations(
 
     async def clean_up(self, vp: VP) -> None:
         """Give processor *vp*'s clean-up daemon its turn: idle objects, deferred destruction, detached servers."""
-        th = self.begin(vp)
+        th = self.begin(vp, is_housekeeping=True)
         try:
             await self.run(th, self.system.clean_up(th))
             if vp == 0:
@@ -49,7 +49,7 @@ class Operations(
             self.failure(exc, "clean-up")
         finally:
             self.end(th)
-        th = self.machine.enter(vp)  # not active: it would wait for itself
+        th = self.machine.enter(vp, is_housekeeping=True)  # not active: it would wait for itself
         try:
             await self.run(th, self.cos.check_cleanup(th))
         except Exception as exc:

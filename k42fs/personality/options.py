@@ -43,6 +43,9 @@ IGNORED: Final = {
 }
 """What mount(8) and /etc/fstab add for themselves."""
 
+ALWAYS_SO: Final = {"relatime", "diratime", "default_permissions"}
+"""What holds anyway."""
+
 _SIZE: Final = re.compile(r"(\d+)([kmgtKMGT]?)(?:i?[bB])?")
 _SHIFT: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -108,7 +111,11 @@ def parse_options(words: list[str]) -> MountOptions:
     flags: dict[str, None] = {}
     for word in (piece for text in words for piece in text.split(",") if piece):
         key, has_value, text = word.partition("=")
-        if key in IGNORED or key.startswith(("x-", "comment")):
+        if key == "remount":
+            raise ConfigError(
+                "a mounted k42fs cannot be remounted: unmount it, and mount it with other options"
+            )
+        if key in IGNORED or key in ALWAYS_SO or key.startswith(("x-", "comment")):
             if key == "rw":
                 flags.pop("ro", None)
         elif key in KERNEL_FLAGS and not has_value:

@@ -42,11 +42,11 @@ class Serving:
         self.requests = 0
         self._baton = baton
 
-    def begin(self, vp: VP) -> Thread:
+    def begin(self, vp: VP, is_housekeeping: bool = False) -> Thread:
         """Return an active thread on processor *vp*."""
         self.last_vp = vp
-        self.requests += 1
-        th = self.machine.enter(vp)
+        self.requests += not is_housekeeping
+        th = self.machine.enter(vp, is_housekeeping)
         self.cos.activate(th)
         return th
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from time import time_ns
 from typing import Any, Final, Literal
 
-from k42fs.errors import BusyError, ConfigError, DeletedObjectError, InvalidArgumentError, NotDirectoryError
+from k42fs.errors import (
+    BusyError,
+    ConfigError,
+    DeletedObjectError,
+    InvalidArgumentError,
+    NameNotFoundError,
+    NotDirectoryError,
+)
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot
@@ -119,7 +126,10 @@ class System:
             raise InvalidArgumentError(f"{new} lies inside {old}: the walk would not end")
         found = self.snapshot.lookup(old.components)
         if found.rest or found.entry.rel_path.components:
-            file = await th.deref(found.entry.server).resolve(th, bytes(found.server_path))
+            try:
+                file = await th.deref(found.entry.server).resolve(th, bytes(found.server_path))
+            except NameNotFoundError:
+                raise NameNotFoundError(f"{old} does not exist") from None
             if not file.is_dir:
                 raise NotDirectoryError(f"{old} is not a directory")
         return await self.name_server(th).bind(th, old, new, is_coverable=is_coverable)

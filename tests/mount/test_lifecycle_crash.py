@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,3 +86,16 @@ def test_status_tells_the_living_from_the_dead(new_mount: Callable[..., K42Mount
     assert states[str(alive.path)] == "alive"
     assert k42fs("umount", dead.path).status == 0
     alive.stop()
+
+
+def test_a_hung_daemon_is_detached_lazily_at_once(new_mount: Callable[..., K42Mount]) -> None:
+    mount = new_mount()
+    pid = mount.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = k42fs("umount", "--lazy", mount.path)
+        assert done.status == 0, done
+        assert not is_mounted(mount.path)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until_gone(mount.path, pid)

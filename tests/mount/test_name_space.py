@@ -148,9 +148,20 @@ def test_a_detached_server_ends_once_the_kernel_has_forgotten_it(mount: K42Mount
     eventually(lambda: trees() == before, "the server to end", seconds=30)
 
 
+def test_a_bind_whose_directory_went_away_hides_nothing_but_itself(mount: K42Mount) -> None:
+    change(mount, "bind", "/src/deep", "/alias")
+    (mount.path / "src" / "deep").rmdir()
+    assert names(mount.path) == {b"src"}
+    assert not (mount.path / "alias").exists()
+    (mount.path / "src" / "deep").mkdir()
+    change(mount, "detach", "/alias")
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("attach", "ramfs", "/.k42"),
+        ("bind", "/src", "/.k42/src"),
         ("bind", "/nonesuch", "/alias"),
         ("bind", "/src/file", "/alias"),
         ("bind", "/src", "/src/deep/inside"),

@@ -21,6 +21,7 @@ def test_the_last_of_two_contradicting_options_holds() -> None:
 
 
 def test_what_fstab_adds_is_ignored() -> None:
+    assert parse_options(["relatime,default_permissions"]) == parse_options([])
     assert parse_options(["rw,noauto,user,_netdev,x-systemd.automount,defaults"]) == parse_options([])
 
 
@@ -40,6 +41,7 @@ def test_what_fstab_adds_is_ignored() -> None:
         ("frobnicate", "unknown mount option"),
         ("log_level=loud", "unknown; one of"),
         ("seed=-1", "not a whole number"),
+        ("remount,ro", "cannot be remounted"),
     ],
 )
 def test_nonsense_is_refused_by_name(text: str, said: str) -> None:
