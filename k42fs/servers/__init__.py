@@ -1,17 +1,53 @@
-"""k42fs."""
+"""Name and file servers.
 
+```text
+name server    pathname.py, mount_table.py, mount_point_mgr.py, mount_client.py, name_space.py
+               the mount table as a replicated object, and how a path meets it
+
+file library   name_tree.py     NameTree, the face of a file server: names; tree_files.py: inodes, open files
+               fs_file.py       FSFile and FileSystem, the seam to what is below
+               dir_object.py    DirObject: one directory in use; name_cache.py, name_holder.py: its names
+               server_file.py   ServerFile: one file in use; file_object.py: what it shares with DirObject
+               file_cache.py    FileCache: a file's pages         open_file.py   what clients hold
+               fs_global.py     one instance: tokens and objects  free_list.py, multi_link.py: its lists
+               rename.py        rename, rmdir; name_locks.py: several dirlocks at once
+               walk.py          paths inside one tree
+               file_ops.py, attr_changes.py, credentials.py, posix_acl.py: attributes and rights
+
+file systems   ramfs/
+
+system.py      all of it put together
+```
+
+Lock order of the file library, by rank: rename mutex 5, dirlocks 20 (several: ascending address), objects
+and tokens 40, file cache 50, multi-link list 60, its holders 61, a file system's own 70 to 80. Name
+holders' locks have none (dir_object.py, "Order").
+"""
+
+from k42fs.servers.attr_changes import AttrChanges
+from k42fs.servers.credentials import Creds
+from k42fs.servers.fs_file import FileSystem, FSFile
 from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_point_mgr import MountPointMgr
 from k42fs.servers.mount_table import MountEntry, MountTable
 from k42fs.servers.name_space import NameSpace
+from k42fs.servers.name_tree import NameTree
+from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.pathname import DotDot, PathName
 
 __all__ = [
+    "AttrChanges",
+    "Creds",
+    "DirHandle",
     "DotDot",
+    "FSFile",
+    "FileSystem",
     "MountEntry",
     "MountPointMgr",
     "MountPointMgrClient",
     "MountTable",
     "NameSpace",
+    "NameTree",
+    "OpenFile",
     "PathName",
 ]

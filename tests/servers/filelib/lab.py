@@ -125,7 +125,9 @@ class Lab:
         return {name: count for name, count in types.items() if name not in ("COSMgr", "NameTree")}
 
 
-Body = Callable[["Storm", Thread], Coroutine[Any, Any, None]]
+def rep_of(cos: COSMgr, ref: int) -> Any:  # noqa: ANN401
+    """The representative behind a ref, to look at what calls do not show."""
+    return next(root.rep for root in cos.objects() if root.ref == ref)  # type: ignore[attr-defined]
 
 
 class Storm:
@@ -138,9 +140,10 @@ class Storm:
         seed: int = 0,
         free_list_max: int | None = None,
         size: int = UNLIMITED,
+        debug: bool = False,
     ) -> None:
         self.machine = Machine(MachineConfig(processors=processors, seed=seed), model=model)
-        self.cos = COSMgr(self.machine)
+        self.cos = COSMgr(self.machine, debug=debug)
         self.fs = RamFS(self.machine, size)
         self.tree = NameTree(self.cos, self.fs, free_list_max=free_list_max)
         self.root = self.tree.root_file()

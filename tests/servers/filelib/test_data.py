@@ -17,7 +17,7 @@ from k42fs.errors import (
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.ramfs.budget import INODE_BYTES
 from k42fs.servers.ramfs.filesystem import FILE_MAX
-from tests.servers.filelib.lab import Lab
+from tests.servers.filelib.lab import Lab, rep_of
 
 MIB = 1 << 20
 
@@ -119,7 +119,7 @@ def test_lengths_are_for_regular_files(lab: Lab) -> None:
 def test_a_file_is_read_only_as_long_as_no_open_may_write(lab: Lab) -> None:
     file = lab.file(b"a")
     first = lab.call("open", file, os.O_RDONLY)
-    sf = lab.machine.processors[0].ltt[file.obj_ref]
+    sf = rep_of(lab.cos, file.obj_ref)
     assert sf.is_read_only
     second, third = lab.call("open", file, os.O_RDWR), lab.call("open", file, os.O_WRONLY)
     assert not sf.is_read_only

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
 from k42fs.errors import NameNotFoundError
 from k42fs.servers.name_cache import CHILDREN_MAX, NEGATIVES_MAX
-from tests.servers.filelib.lab import Lab
+from tests.servers.filelib.lab import Lab, rep_of
 
 
 @pytest.fixture
 def lab() -> Lab:
     return Lab()
-
-
-def rep_of(lab: Lab, ref: int) -> Any:  # noqa: ANN401
-    """The representative behind a ref, to look at what calls do not show."""
-    return next(root.rep for root in lab.cos.objects() if root.ref == ref)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 64])
@@ -93,7 +87,7 @@ def test_cold_names_are_forgotten_and_found_again(lab: Lab) -> None:
     count = 2 * CHILDREN_MAX
     for i in range(count):
         lab.call("mknod", lab.root, b"%d" % i, 0o644)
-    names = rep_of(lab, lab.root.obj_ref).names
+    names = rep_of(lab.cos, lab.root.obj_ref).names
     assert len(names.children) <= CHILDREN_MAX
     for i in range(count):
         assert lab.call("lookup", lab.root, b"%d" % i).ino > 1
@@ -103,7 +97,7 @@ def test_cold_names_are_forgotten_and_found_again(lab: Lab) -> None:
 def test_a_name_under_a_walk_is_not_forgotten(lab: Lab) -> None:
     lab.dir(b"d")
     lab.call("resolve", b"/d/.")
-    names = rep_of(lab, lab.root.obj_ref).names
+    names = rep_of(lab.cos, lab.root.obj_ref).names
     lock = names.children[b"d"].lock
     th = lab.machine.enter(lab.cos.ring[0])
     assert lock.try_acquire_r(th)
@@ -119,7 +113,7 @@ def test_negative_names_are_bounded_and_never_wrong(lab: Lab) -> None:
     for i in range(2 * NEGATIVES_MAX):
         with pytest.raises(NameNotFoundError):
             lab.call("lookup", lab.root, b"%d" % i)
-    assert len(rep_of(lab, lab.root.obj_ref).names.negatives) <= NEGATIVES_MAX
+    assert len(rep_of(lab.cos, lab.root.obj_ref).names.negatives) <= NEGATIVES_MAX
     name = b"%d" % (2 * NEGATIVES_MAX - 1)
     lab.file(b"a")
     lab.call("rename", lab.root, b"a", lab.root, name)

@@ -16,7 +16,7 @@ from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.rename import EXCHANGE
-from tests.servers.filelib.lab import Storm
+from tests.servers.filelib.lab import Storm, rep_of
 
 SEEDS = range(3)
 
@@ -181,7 +181,7 @@ async def churn(storm: Storm, th: Thread, number: int, seed: int, operations: in
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("free_list_max", [0, 512])
 def test_a_storm_of_names_leaves_everything_in_order(seed: int, free_list_max: int) -> None:
-    storm = Storm(6, seed=seed, free_list_max=free_list_max)
+    storm = Storm(6, seed=seed, free_list_max=free_list_max, debug=True)
     for vp in range(6):
         storm.spawn(vp, churn, vp, seed, 40)
         storm.spawn(vp, churn, 10 + vp, seed, 20)
@@ -289,10 +289,10 @@ def test_a_file_reopened_while_it_is_freed_survives(seed: int) -> None:
         for _ in range(40):
             file = await storm.call(th, "lookup", storm.root, name)
             of = await storm.call(th, "open", file, os.O_RDONLY)
-            sf = storm.machine.processors[th.vp].ltt[of.ref]
+            sf = rep_of(storm.cos, of.ref)
             assert await storm.call(th, "read", of, 0, 9) == b"data"
             assert file.obj_ref == of.ref
-            assert not getattr(sf, "closing", False), "destroyed under a client"
+            assert not sf.closing, "destroyed under a client"
             await storm.call(th, "release", of)
             await storm.call(th, "trim", 0)
 
