@@ -25,7 +25,7 @@ from k42fs.servers.system import System
 
 NAME_BYTES_MAX: Final = 255
 DRAIN_SECONDS: Final = 10.0
-SETTLE_SECONDS: Final = 0.25
+SETTLE_SECONDS: Final = 1.0
 Context = pyfuse3.RequestContext
 
 
@@ -40,6 +40,7 @@ class Face(Serving):
         self.control = Control(control_files(self, options), self.handles)
         self.object_attributes = ObjectAttributes(system)
         self.notifier = notifier
+        self._is_settling = False
         self.updates_atime = not (options.noatime or options.is_read_only)
         root = system.root_entry
         self.places.make_root(root.server, system.root_tree.root_file(), system.snapshot.root)
@@ -96,11 +97,19 @@ class Face(Serving):
         await th.external(trio.to_thread.run_sync(self.notifier.drain, DRAIN_SECONDS))
 
     async def settle(self, th: Thread) -> None:
-        """Wait until the kernel has heard of a change at the other places of a directory, so that who made it sees it.
+        """Wait until the kernel has heard of a change at a directory's other places, so that who made it sees it.
 
-        Not for long: a request there may hold the directory in the kernel, and wait for us likewise.
+        One request at a time, and only when no earlier news is on its way: the kernel holds the request's directory
+        meanwhile, and to be told of a change it takes the directory concerned, so two could wait for each other.
+        Whoever comes second goes on; its news follows soon.
         """
-        await th.external(trio.to_thread.run_sync(self.notifier.drain, SETTLE_SECONDS))
+        if self._is_settling:
+            return
+        self._is_settling = True
+        try:
+            await th.external(trio.to_thread.run_sync(self.notifier.drain, SETTLE_SECONDS))
+        finally:
+            self._is_settling = False
 
 
 def check_name(name: bytes) -> None:

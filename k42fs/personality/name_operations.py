@@ -148,7 +148,8 @@ class NameOperations(Face):
             self.places.moved(source, moved, target, new)
         if flags & pyfuse3.RENAME_EXCHANGE and other is not None and other.is_dir:
             self.places.moved(target, other, source, old)
-        if self.places.name_changed(source, old) | self.places.name_changed(target, new):
+        may_wait = [self.places.name_changed(source, old), self.places.name_changed(target, new)]
+        if any(may_wait):
             await self.settle(th)
 
     @by_caller

@@ -24,6 +24,13 @@ class Notifier:
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._queued = 0
+        self._done = 0  # written by the thread alone
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every call queued so far is through."""
+        return self._queued == self._done
 
     def entry_changed(self, parent_id: int, name: bytes) -> None:
         """The kernel must look *name* up again in the directory *parent_id*."""
@@ -54,6 +61,7 @@ class Notifier:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="k42fs-notify", daemon=True)
             self._thread.start()
+        self._queued += 1
         self._calls.put(call)
 
     def _run(self) -> None:
@@ -64,3 +72,5 @@ class Notifier:
                 pass  # the kernel had not cached it
             except OSError as exc:
                 log.warning("the kernel refused an invalidation: %s", exc)
+            finally:
+                self._done += 1

@@ -95,12 +95,16 @@ class Places:
             node.name = new_name
 
     def name_changed(self, parent: DirNode, name: bytes) -> bool:
-        """Tell the kernel of a change to *name*, at the other places where *parent*'s directory is seen, if any."""
+        """Tell the kernel of a change to *name*, at the other places where *parent*'s directory is seen.
+
+        Returns whether there are any and this news is the only one on its way: then it may be waited for.
+        """
         others = self._nodes.other_places(parent)
+        was_idle = self._notifier.is_idle
         for other in others:
             self._notifier.entry_changed(other.node_id, name)
             self._notifier.attributes_changed(other.node_id)
-        return bool(others)
+        return bool(others) and was_idle
 
     def table_changed(self, snapshot: Snapshot, path: PathName) -> None:
         """Re-derive every directory's tree node after a change at *path*, and make the kernel look it up
