@@ -229,7 +229,7 @@ class DirObject(FileObject):
                 raise NotPermittedError("directories have one name")
             self._check_add(th)
             if file.is_regular:
-                await self._link_object(th, file, name)
+                await self.tree.call(th, file, "link", self.file, name)
             else:
                 await self.tree.with_token(th, file, self.tree.fs.link, self.file, name)
             await self.names.bind(th, name, file)
@@ -347,16 +347,6 @@ class DirObject(FileObject):
         self.tree.ops.writable()
         if self.tree.check:
             check_may(th.creds or ROOT, self.file, WRITE | SEARCH)
-
-    async def _link_object(self, th: Thread, file: FSFile, name: bytes) -> None:
-        while True:
-            ref = await self.tree.object_ref(th, file)
-            try:
-                await th.deref(ref).link(th, self.file, name)
-                return
-            except DeletedObjectError:
-                if file.obj_ref == ref:
-                    raise
 
     async def locked_take(
         self,

@@ -9,6 +9,7 @@ demands around them.
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import NotPermittedError, PermissionDeniedError, ReadOnlyError
@@ -52,9 +53,10 @@ class FileOps:
         if self.check:
             check_changes(creds, file, changes, by_open_file=True)
             if changes.mode is not None and creds.uid != 0 and not creds.in_group(file.gid):
-                changes.mode &= ~stat.S_ISGID
+                changes = replace(changes, mode=changes.mode & ~stat.S_ISGID)
         if (changes.uid is not None or changes.gid is not None) and not file.is_dir:
-            changes.mode = without_suid(file.mode if changes.mode is None else changes.mode)
+            mode = without_suid(file.mode if changes.mode is None else changes.mode)
+            changes = replace(changes, mode=mode)
             await self._drop_capability(th, file)
         await self.fs.set_attributes(th, file, changes)
 

@@ -130,6 +130,16 @@ class FileSystemGlobal:
             await self.free_lists.add(th, ref, file)
         return ref
 
+    async def call(self, th: Thread, file: FSFile, method: str, *args: object) -> Any:  # noqa: ANN401
+        """Call *method* of *file*'s object, made if need be, and again if it was unmade meanwhile."""
+        while True:
+            ref = await self.object_ref(th, file)
+            try:
+                return await getattr(th.deref(ref), method)(th, *args)
+            except DeletedObjectError:
+                if file.obj_ref == ref:
+                    raise
+
     async def with_token(
         self,
         th: Thread,

@@ -111,14 +111,8 @@ class TreeFiles:
             if open_file is not None and self.tree.check and not open_file.is_writable:
                 raise InvalidArgumentError("truncate through a file opened for reading")
         if file.is_regular and (changes.size is not None or file.obj_ref):
-            while True:
-                ref = await self.tree.object_ref(th, file)
-                try:
-                    await th.deref(ref).set_attributes(th, changes, open_file is not None)
-                    return file
-                except DeletedObjectError:
-                    if file.obj_ref == ref:
-                        raise
+            await self.tree.call(th, file, "set_attributes", changes, open_file is not None)
+            return file
         if self.tree.check:
             check_changes(th.creds or ROOT, file, changes, by_open_file=False)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_attributes, changes)

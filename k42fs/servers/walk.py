@@ -18,7 +18,6 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import (
-    DeletedObjectError,
     InvalidArgumentError,
     NameNotFoundError,
     NameTooLongError,
@@ -95,15 +94,7 @@ class Walk:
         self._at = parent
 
     async def _go_down(self, th: Thread, name: bytes, follow: bool) -> None:
-        directory = self._at
-        while True:
-            ref = await self._tree.object_ref(th, directory)
-            try:
-                file, lock = await th.deref(ref).step(th, name)
-                break
-            except DeletedObjectError:
-                if directory.obj_ref == ref:
-                    raise
+        file, lock = await self._tree.call(th, self._at, "step", name)
         if stat.S_ISLNK(file.mode) and (follow or self._rest):
             await self._follow(th, file)
             return
