@@ -53,8 +53,7 @@ def in_background(run: Callable[[ReadyPipe], int], log_path: str) -> int:
         StartError: the child failed, died, or was not ready in START_SECONDS.
     """
     read_fd, write_fd = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     pid = os.fork()
     if pid == 0:
         os.close(read_fd)
@@ -91,8 +90,13 @@ def _child(run: Callable[[ReadyPipe], int], pipe: ReadyPipe, log_path: str) -> i
         sys.excepthook(type(exc), exc, exc.__traceback__)
         return 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # a closed descriptor leaves None
+            stream.flush()
 
 
 def _read_all(fd: int, seconds: float) -> bytes | None:

@@ -64,7 +64,11 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
         in_background(run, log_path)
     except StartError as exc:
         raise K42Error(str(exc)) from None
-    limited(os.statvfs, path)
+    try:
+        limited(os.statvfs, path)
+    except BaseException:
+        unmount(path, lazy=True)
+        raise
 
 
 def umount(mount_point: str, lazy: bool) -> None:

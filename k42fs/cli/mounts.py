@@ -30,7 +30,7 @@ class MountEntry:
 def mount_entries(table: Path = Path("/proc/self/mounts")) -> list[MountEntry]:
     """Return the mounts of this process's name space, oldest first."""
     entries = []
-    for line in table.read_text(errors="surrogateescape").splitlines():
+    for line in table.read_bytes().decode(errors="surrogateescape").split("\n")[:-1]:
         source, path, fs_type, options = (_unescape(word) for word in line.split(" ")[:4])
         entries.append(MountEntry(source, path, fs_type, options))
     return entries
@@ -67,7 +67,7 @@ def is_dead(path: str) -> bool:
     try:
         os.statvfs(path)
     except OSError as exc:
-        return exc.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+        return exc.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
 
 

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from k42fs.cli.limited import limited
 from k42fs.cli.mounts import is_dead, mounted_at
 from k42fs.cli.unmounting import unmount
 from k42fs.errors import BusyError, ConfigError, NameNotFoundError, NoDeviceError, NotDirectoryError
@@ -31,7 +32,7 @@ def check_mount_point(path: str, allow_nonempty: bool) -> str | None:
     """Refuse a mount point that cannot serve; return a notice if a dead k42fs had to be removed from it."""
     notice = None
     entry = mounted_at(path)
-    if entry is not None and entry.is_k42fs and is_dead(path):
+    if entry is not None and entry.is_k42fs and limited(is_dead, path):
         unmount(path, lazy=True)
         notice = f"removed the mount that a dead daemon had left at {path}"
         entry = mounted_at(path)

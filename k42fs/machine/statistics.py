@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TOP: Final = 10
 FIELDS_SHOWN: Final = 4
+PRUNE_STEP: Final = 1024
 
 
 class ContendedLocks:
@@ -25,11 +26,14 @@ class ContendedLocks:
     def __init__(self) -> None:
         self._alive: dict[int, ref[LockBase]] = {}
         self._serial = 0
+        self._prune_at = PRUNE_STEP
         self._dead: dict[tuple[str, str], dict[str, int]] = {}
 
     def add(self, lock: LockBase) -> None:
         self._serial += 1
         self._alive[self._serial] = ref(lock)
+        if len(self._alive) > self._prune_at:
+            self._prune_at = 2 * len(self.locks()) + PRUNE_STEP
 
     def fold(self, lock: LockBase) -> None:
         """Keep the counts of *lock*, which is about to go. Its object may be gone already: rows are by

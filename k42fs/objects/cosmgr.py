@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from k42fs.errors import DeletedObjectError
@@ -335,6 +336,10 @@ class COSMgr:
     def objects(self) -> list[MissHandler]:
         """Return the roots of all live objects in order of refs, the manager's own first."""
         return list(self.table.live_objects())
+
+    def refs_of(self, is_wanted: Callable[[object], bool]) -> list[Ref]:
+        """Return the refs of the live single-rep objects whose rep *is_wanted*."""
+        return [root.ref for root in self.objects() if is_wanted(getattr(root, "rep", None))]
 
     @property
     def pending(self) -> int:

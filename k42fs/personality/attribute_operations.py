@@ -52,9 +52,9 @@ class AttributeOperations(Face):
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
         opened = None if fh is None else self.handles[fh].opened
-        return entry_attributes(
-            inode, await th.deref(node.tree).set_attributes(th, node.file, changes, opened)
-        )
+        status = await th.deref(node.tree).set_attributes(th, node.file, changes, opened)
+        self.attributes_changed(node)
+        return entry_attributes(inode, status)
 
     @by_caller
     async def access(self, th: Thread, inode: int, mode: int, ctx: Context) -> bool:
@@ -100,6 +100,7 @@ class AttributeOperations(Face):
         await th.deref(node.tree).set_xattr(th, node.file, name, value, 0)
         if node.file.mode != mode:
             self.notifier.attributes_changed(inode)
+        self.attributes_changed(node)
 
     @by_caller
     async def listxattr(self, th: Thread, inode: int, ctx: Context) -> list[bytes]:
@@ -108,7 +109,7 @@ class AttributeOperations(Face):
             return []
         node = self.nodes[inode]
         names: list[bytes] = await th.deref(node.tree).list_xattr(th, node.file)
-        return names
+        return names if th.creds.uid == 0 else [name for name in names if not name.startswith(b"trusted.")]
 
     @by_caller
     async def removexattr(self, th: Thread, inode: int, name: bytes, ctx: Context) -> None:
@@ -119,3 +120,4 @@ class AttributeOperations(Face):
         if name.startswith(OBJECT_PREFIX):
             self.object_attributes.refuse_removal(name)
         await th.deref(node.tree).remove_xattr(th, node.file, name)
+        self.attributes_changed(node)

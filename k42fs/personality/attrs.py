@@ -11,8 +11,6 @@ from k42fs.servers.fs_file import FSFile
 CACHE_SECONDS: Final = 3600.0
 """How long the kernel may keep names and attributes. Every change made behind its back is announced (notifier.py)."""
 
-BLOCK_BYTES: Final = 4096
-
 
 def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
     """Return what the kernel keeps of *file*, under the number *node_id*."""

@@ -2,7 +2,7 @@
 
 A caller keeps its processor while it is remembered, so its translation entries, free lists and name caches
 stay warm there. New callers take the next processor in turn, which spreads `make -j` evenly without any
-shared counter in the model. The table is bounded: the caller met longest ago is forgotten first.
+shared counter in the model. The table is bounded: who has not called for long is forgotten first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ CALLERS_MAX: Final = 4096
 class Caller:
     """A process (its thread, as the kernel tells it): its processor, and its credentials when it last called."""
 
-    __slots__ = ("creds", "vp")
+    __slots__ = ("called_again", "creds", "vp")
 
     def __init__(self, vp: VP, creds: Creds) -> None:
         self.vp = vp
         self.creds = creds
+        self.called_again = False  # since the table last looked for somebody to forget
 
 
 class CallerTable:
@@ -40,6 +41,7 @@ class CallerTable:
         caller = self._by_pid.get(ctx.pid)
         if caller is None:
             return self._meet(ctx)
+        caller.called_again = True
         creds = caller.creds
         if creds.uid != ctx.uid or creds.gid != ctx.gid or creds.umask != ctx.umask:
             caller.creds = Creds(ctx.uid, ctx.gid, ctx.pid, ctx.umask)
@@ -50,12 +52,15 @@ class CallerTable:
         self._by_pid[ctx.pid] = caller
         self._next = (self._next + 1) % self._processors
         if len(self._by_pid) > CALLERS_MAX:
-            del self._by_pid[next(iter(self._by_pid))]
+            self._forget_one()
         return caller
 
-    def callers_per_vp(self) -> list[int]:
-        """Return how many remembered callers each processor has."""
-        counts = [0] * self._processors
-        for caller in self._by_pid.values():
-            counts[caller.vp] += 1
-        return counts
+    def _forget_one(self) -> None:
+        """Forget the oldest caller that has not called again; those that have get another turn."""
+        while True:
+            pid, caller = next(iter(self._by_pid.items()))
+            del self._by_pid[pid]
+            if not caller.called_again:
+                return
+            caller.called_again = False
+            self._by_pid[pid] = caller

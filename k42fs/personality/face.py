@@ -36,7 +36,7 @@ class Face(Serving):
         super().__init__(system.machine, system.cos, baton)
         self.system = system
         self.nodes = NodeTable()
-        self.places = Places(self.nodes, system.filler_tree, notifier)
+        self.places = Places(self.nodes, system.filler_tree, notifier, system.new_name_client())
         self.control = Control(control_files(self, options), self.handles)
         self.object_attributes = ObjectAttributes(system)
         self.notifier = notifier
@@ -95,6 +95,11 @@ class Face(Serving):
             await self.system.detach(th, where)
         self.places.table_changed(self.system.snapshot, where)
         await th.external(trio.to_thread.run_sync(self.notifier.drain, DRAIN_SECONDS))
+
+    def attributes_changed(self, node: Node) -> None:
+        """Tell the kernel of a change to a directory's attributes at its other places."""
+        for other in self.nodes.other_places(node):
+            self.notifier.attributes_changed(other.node_id)
 
     async def settle(self, th: Thread) -> None:
         """Wait until the kernel has heard of a change at a directory's other places, so that who made it sees it.

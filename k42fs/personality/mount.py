@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
+from k42fs.errors import K42Error
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
 from k42fs.personality.options import MountOptions
@@ -35,7 +36,7 @@ SWEEP_SECONDS: Final = 30.0
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class MountFailedError(Exception):
+class MountFailedError(K42Error):
     """libfuse refused the mount; its own words are on the standard error."""
 
 
@@ -61,6 +62,7 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
             checks_permissions=False,
             root_uid=os.getuid(),
             root_gid=os.getgid(),
+            acls_are_enforced=options.acl,
         )
     )
     waiting = SessionWaiting()
@@ -72,13 +74,15 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
     except RuntimeError as exc:
         waiting.uninstall()
         raise MountFailedError(f"{path} could not be mounted: {exc}") from None
+    device = _device_at(path)
     log.info("mounted on %s: %s", path, options)
     try:
         trio.run(_run, operations, on_ready)
     finally:
         notifier.close()
         pyfuse3.close(unmount=True)
-        _detach_if_still_there(path)
+        if device is not None and _device_at(path) == device:
+            _detach(path)
         waiting.uninstall()
         log.info("unmounted %s", path)
 
@@ -135,7 +139,7 @@ async def _clean_up(operations: Operations) -> None:
         served = operations.requests
         await trio.sleep(IDLE_CLEANUP_SECONDS if is_idle else CLEANUP_SECONDS)
         is_sweep_due = trio.current_time() - last_sweep > SWEEP_SECONDS
-        if is_idle and not operations.cos.pending and not is_sweep_due:
+        if is_idle and not (operations.cos.pending or operations.system.is_ending_servers or is_sweep_due):
             continue
         if is_sweep_due:
             last_sweep = trio.current_time()
@@ -143,11 +147,19 @@ async def _clean_up(operations: Operations) -> None:
             await operations.clean_up(vp)
 
 
-def _detach_if_still_there(path: str) -> None:
-    """Detach lazily what libfuse left: it cannot unmount while somebody's current directory is inside."""
-    with open("/proc/self/mounts", errors="surrogateescape") as table:
-        mounts = [line.split(" ")[1:3] for line in table]
+def _device_at(path: str) -> str | None:
+    """Return the device number of the k42fs that is in front at *path*; each mount has its own."""
     escaped = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
-    if [escaped, "fuse.k42fs"] in mounts:
-        command = ["umount", "-l", path] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", path]
-        subprocess.run(command, check=False, capture_output=True, timeout=10)
+    found = None
+    with open("/proc/self/mountinfo", errors="surrogateescape", newline="\n") as table:
+        for line in table.read().split("\n"):
+            words = line.split(" ")
+            if len(words) > 4 and words[4] == escaped:
+                found = words[2] if " - fuse.k42fs " in line else None
+    return found
+
+
+def _detach(path: str) -> None:
+    """Detach lazily what libfuse left: it cannot unmount while somebody's current directory is inside."""
+    command = ["umount", "-l", path] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", path]
+    subprocess.run(command, check=False, capture_output=True, timeout=10)

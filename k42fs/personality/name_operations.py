@@ -52,8 +52,8 @@ class NameOperations(Face):
                     self.nodes.remove(node)
                     await self.run(th, th.deref(node.tree).forget(th, node.file))
         except Exception as exc:
-            self.failure(exc, "forget")
-        finally:
+            self.failure(exc, "forget", th)
+        else:
             self.end(th)
 
     @by_caller
@@ -63,10 +63,10 @@ class NameOperations(Face):
         """Make a regular file, and open it."""
         node = self.enter_name(parent, name)
         file, opened = await th.deref(node.tree).create(th, node.file, name, mode, flags & KEPT_OPEN_FLAGS)
-        if self.places.name_changed(node, name):
-            await self.settle(th)
         entry = self.found(node, name, file)
         handle = self.handles.add(th.vp, th.creds, self.nodes.by_id[entry.st_ino], opened)
+        if self.places.name_changed(node, name):
+            await self.settle(th)
         return pyfuse3.FileInfo(fh=handle.number, keep_cache=True), entry
 
     @by_caller
@@ -76,9 +76,12 @@ class NameOperations(Face):
         """Make a file of any type but directory and link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mknod(th, node.file, name, mode, rdev)
+        entry = self.found(
+            node, name, file
+        )  # held before anything is waited for: who sees the name may remove it
         if self.places.name_changed(node, name):
             await self.settle(th)
-        return self.found(node, name, file)
+        return entry
 
     @by_caller
     async def mkdir(
@@ -87,9 +90,12 @@ class NameOperations(Face):
         """Make a directory."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mkdir(th, node.file, name, mode)
+        entry = self.found(
+            node, name, file
+        )  # held before anything is waited for: who sees the name may remove it
         if self.places.name_changed(node, name):
             await self.settle(th)
-        return self.found(node, name, file)
+        return entry
 
     @by_caller
     async def symlink(
@@ -98,9 +104,12 @@ class NameOperations(Face):
         """Make a symbolic link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).symlink(th, node.file, name, target)
+        entry = self.found(
+            node, name, file
+        )  # held before anything is waited for: who sees the name may remove it
         if self.places.name_changed(node, name):
             await self.settle(th)
-        return self.found(node, name, file)
+        return entry
 
     @by_caller
     async def link(
@@ -114,9 +123,12 @@ class NameOperations(Face):
         if source.tree != node.tree:
             raise CrossServerError
         file = await th.deref(node.tree).link(th, source.file, node.file, new_name)
+        entry = self.found(
+            node, new_name, file
+        )  # held before anything is waited for: who sees the name may remove it
         if self.places.name_changed(node, new_name):
             await self.settle(th)
-        return self.found(node, new_name, file)
+        return entry
 
     @by_caller
     async def unlink(self, th: Thread, parent: int, name: bytes, ctx: Context) -> None:

@@ -46,8 +46,8 @@ class Operations(
                 for tree in await self.run(th, self.system.end_retired(th, self.nodes.knows_tree)):
                     self.nodes.end_tree(tree)
         except Exception as exc:
-            self.failure(exc, "clean-up")
-        finally:
+            self.failure(exc, "clean-up", th)
+        else:
             self.end(th)
         th = self.machine.enter(vp, is_housekeeping=True)  # not active: it would wait for itself
         try:

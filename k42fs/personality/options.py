@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 from k42fs.errors import ConfigError
 from k42fs.machine import preset_names
+from k42fs.servers.mount_commands import parse_size as parse_bytes
 
 Model = Literal["full", "calls", "off"]
 
@@ -46,8 +47,6 @@ IGNORED: Final = {
 ALWAYS_SO: Final = {"relatime", "diratime", "default_permissions"}
 """What holds anyway."""
 
-_SIZE: Final = re.compile(r"(\d+)([kmgtKMGT]?)(?:i?[bB])?")
-_SHIFT: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -92,13 +91,10 @@ class MountOptions:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that *text* names: digits with k, m, g or t (powers of 1024), or N% of memory."""
-    if text.endswith("%") and text[:-1].isdigit():
+    """Return the bytes that *text* names: as the name server's commands do, or N% of memory."""
+    if re.fullmatch(r"[0-9]{1,3}%", text):
         return default_size_bytes() * 2 * int(text[:-1]) // 100
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"size={text}: not a size; write digits with k, m, g or t, or N%")
-    return int(match[1]) << _SHIFT[match[2].lower()]
+    return parse_bytes(text)
 
 
 def parse_options(words: list[str]) -> MountOptions:

@@ -15,6 +15,7 @@ from k42fs.personality.nodes import FILLER_BASE, MOUNT_IDS_MAX, MOUNT_SHIFT, ROO
 from k42fs.personality.notifier import Notifier
 from k42fs.servers.filler_tree import FillerFile
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_table import MountNode, Snapshot
 from k42fs.servers.pathname import PathName
 
@@ -22,8 +23,11 @@ from k42fs.servers.pathname import PathName
 class Places:
     """Directory nodes and their mount tree nodes."""
 
-    def __init__(self, nodes: NodeTable, filler_tree: Ref, notifier: Notifier) -> None:
+    def __init__(
+        self, nodes: NodeTable, filler_tree: Ref, notifier: Notifier, client: MountPointMgrClient
+    ) -> None:
         self._nodes = nodes
+        self._client = client
         self._filler_tree = filler_tree
         self._notifier = notifier
 
@@ -54,6 +58,7 @@ class Places:
         mnode = parent.mnode.children.get(name)
         if mnode is None:
             return None
+        await self._client.refresh(th)  # one read of this processor's version word while nothing changes
         if mnode.crosses:
             assert mnode.winner is not None
             entry = mnode.winner
@@ -84,6 +89,7 @@ class Places:
         assert isinstance(node, DirNode)
         node.parent = parent
         node.name = name
+        node.mnode = mnode
         return node
 
     def moved(self, old_parent: DirNode, file: FSFile, new_parent: DirNode, new_name: bytes) -> None:

@@ -9,6 +9,7 @@ first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -22,6 +23,8 @@ from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
 from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.session import ReaderBaton
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -74,8 +77,16 @@ class Serving:
         result: R = suspended.result()
         return result
 
-    def failure(self, exc: Exception, request: str) -> pyfuse3.FUSEError:
-        """Return the answer for a request that ended in *exc*."""
+    def failure(self, exc: Exception, request: str, th: Thread | None = None) -> pyfuse3.FUSEError:
+        """Return the answer for a request that ended in *exc*, and end its thread.
+
+        A thread whose operation is still parked stays active: what it uses must not be reclaimed under it.
+        """
+        if th is not None and th.suspended is None:
+            try:
+                self.end(th)
+            except Exception as second:
+                log.error("a thread of %s could not be ended", request, exc_info=second)
         return answer_for(exc, request, self.machine.recent_events)
 
 
@@ -89,20 +100,17 @@ def by_caller(
     request = operation.__name__
 
     async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        caller = self.callers.caller(args[-1])  # type: ignore[arg-type]
-        th = self.begin(caller.vp)
-        th.creds = caller.creds
+        th = None
         try:
-            coro = operation(self, th, *args, **kwargs)
-            try:
-                effect = coro.send(None)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
-            return await self.wait(th, coro, effect)
+            caller = self.callers.caller(args[-1])  # type: ignore[arg-type]
+            th = self.begin(caller.vp)
+            th.creds = caller.creds
+            answer = await self.run(th, operation(self, th, *args, **kwargs))
+            ended, th = th, None
+            self.end(ended)
+            return answer
         except Exception as exc:
-            raise self.failure(exc, request) from None
-        finally:
-            self.end(th)
+            raise self.failure(exc, request, th) from None
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__
@@ -121,17 +129,12 @@ def by_handle(
             handle = self.handles[fh]
             th = self.begin(handle.vp)
             th.creds = handle.creds
-            coro = operation(self, th, handle, *args, **kwargs)
-            try:
-                effect = coro.send(None)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
-            return await self.wait(th, coro, effect)
+            answer = await self.run(th, operation(self, th, handle, *args, **kwargs))
+            ended, th = th, None
+            self.end(ended)
+            return answer
         except Exception as exc:
-            raise self.failure(exc, request) from None
-        finally:
-            if th is not None:
-                self.end(th)
+            raise self.failure(exc, request, th) from None
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
-from typing import Final
-
-MODE_BITS: Final = 0o7777
-"""What chmod can change; the rest of `mode` is the file's type."""
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ DROP_PAGES: Final = CACHE.script("drop_pages", "w:count w2:0", work=80)
 class FileCache:
     """The page cache of one file."""
 
-    __slots__ = ("_extents", "_lock", "_tree", "addr", "file", "ref", "root")
+    __slots__ = ("_extents", "_lock", "addr", "file", "ref", "root", "tree")
 
     ref: Ref
     root: Any
@@ -48,7 +48,7 @@ class FileCache:
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         self.file = file
         self.addr = tree.memory.alloc(vp, CACHE, CACHE.kind, owner=self)
-        self._tree = tree
+        self.tree = tree
         self._lock = FairBLock(
             tree.machine, Addr(self.addr + CACHE.offset("lock")), rank=50, name="pages", owner=self
         )
@@ -61,17 +61,17 @@ class FileCache:
     async def read(self, th: Thread, offset: int, size: int) -> bytes:
         """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
         await self._charge(th, READ, offset, size)
-        return await self._tree.fs.read(th, self.file, offset, size)
+        return await self.tree.fs.read(th, self.file, offset, size)
 
     async def write(self, th: Thread, offset: int, data: bytes | bytearray | memoryview) -> int:
         """Store bytes; how many. A page that the file system has no room for is not cached either."""
-        written = await self._tree.fs.write(th, self.file, offset, data)
+        written = await self.tree.fs.write(th, self.file, offset, data)
         await self._charge(th, WRITE, offset, written)
         return written
 
     async def truncate(self, th: Thread, size: int) -> None:
         """Cut the file, then forget the pages past its end."""
-        await self._tree.fs.truncate(th, self.file, size)
+        await self.tree.fs.truncate(th, self.file, size)
         await self._lock.acquire(th)
         try:
             end = -(-size >> EXTENT_SHIFT)
@@ -85,13 +85,13 @@ class FileCache:
         """Give back frames and memory: no call is inside any more."""
         for extent in list(self._extents):
             self._free(th, extent)
-        self._tree.memory.free(th.vp, self.addr)
+        self.tree.memory.free(th.vp, self.addr)
         del self._lock  # it names this object as its owner: without the cycle both go at once
 
     def _free(self, th: Thread, extent: int) -> None:
         addr, nbytes = self._extents.pop(extent)
-        self._tree.machine.blocks.forget(addr, nbytes)
-        self._tree.memory.free(th.vp, addr)
+        self.tree.machine.blocks.forget(addr, nbytes)
+        self.tree.memory.free(th.vp, addr)
 
     def _bucket(self, extent: int) -> Addr:
         return Addr(self.addr + CACHE.offset("pages") + extent % BUCKETS * 8)
@@ -108,7 +108,7 @@ class FileCache:
 
     async def _locked_frames(self, th: Thread, offset: int, size: int) -> list[tuple[Addr, int]]:
         """(address, bytes) of each piece of a range. An extent that outgrew its one page gets new frames."""
-        if not self._tree.modelled:
+        if not self.tree.modelled:
             await th.touch(FIND_PAGES, self.addr, self.addr)
             return []
         pieces: list[tuple[Addr, int]] = []
@@ -128,6 +128,6 @@ class FileCache:
     def _add(self, th: Thread, extent: int, nbytes: int) -> tuple[Addr, int]:
         if extent in self._extents:
             self._free(th, extent)
-        addr = self._tree.memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=self)
+        addr = self.tree.memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=self)
         found = self._extents[extent] = (addr, nbytes)
         return found

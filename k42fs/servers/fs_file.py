@@ -147,6 +147,7 @@ class FileSystem:
 
     is_read_only: bool = False
     updates_atime: bool = True
+    acls_are_enforced: bool = True
     name: str = "fs"
 
     @property

@@ -158,7 +158,7 @@ class Rename(_Attempt):
         self.replaced: FSFile | None = None
 
     async def run(self, th: Thread) -> tuple[FSFile, FSFile | None]:
-        """Rename; what moved, and what lost its name to it."""
+        """Rename; what moved, and what lost its name to it (in an exchange: and has the other now)."""
         directories = [self._old_dir] if self._old_dir is self._new_dir else [self._old_dir, self._new_dir]
         await self._until_done(th, directories)
         assert self.moved is not None
@@ -196,7 +196,7 @@ class Rename(_Attempt):
             await self._exchange(th, old_dir, new_dir, file, other)
         else:
             await self._move(th, old_dir, new_dir, file, other)
-            self.replaced = other
+        self.replaced = other
         self._done = True
 
     async def _locked_check_loop(self, th: Thread, file: FSFile, other: FSFile | None) -> bool:

@@ -24,12 +24,16 @@ from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_listing import format_listing, table_record
 from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
 from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.pathname import ROOT, PathName
 from k42fs.servers.ramfs.filesystem import RamFS
+
+NAMES_PER_ROUND: Final = 500
+"""Names of a detached server that are removed at once: other requests wait meanwhile."""
 
 IDLE_NS: Final = 120 * 10**9
 """Objects unused for this long are freed by `clean_up` (K42's free-list age)."""
@@ -46,6 +50,7 @@ class SystemOptions:
     size_bytes: int = 1 << 30
     is_read_only: bool = False
     updates_atime: bool = True
+    acls_are_enforced: bool = True
     is_live: bool = False
     checks_permissions: bool = True
     root_uid: int = 0
@@ -81,9 +86,14 @@ class System:
         fs = RamFS(self.machine, size_bytes, uid=options.root_uid, gid=options.root_gid)
         fs.is_read_only = options.is_read_only
         fs.updates_atime = options.updates_atime
+        fs.acls_are_enforced = options.acls_are_enforced
         tree = NameTree(self.cos, fs, check=options.checks_permissions)
         self.trees[tree.ref] = tree
         return tree
+
+    def new_name_client(self) -> MountPointMgrClient:
+        """Return a client of the name server, with a prefix table of its own."""
+        return MountPointMgrClient(self.cos, self._mgr.ref)
 
     def name_server(self, th: Thread) -> MountPointMgrRep:
         """Return the name server, for one call."""
@@ -149,15 +159,29 @@ class System:
         stack = self.snapshot.mounts.get(prefix.components)
         return stack[-1] if stack else None
 
+    @property
+    def is_ending_servers(self) -> bool:
+        """Whether a detached server waits until nobody uses it any more."""
+        return bool(self._retired)
+
     async def end_retired(self, th: Thread, in_use: Callable[[Ref], bool]) -> list[Ref]:
-        """Destroy the servers that are detached and no longer in use by the front end; return which."""
-        ended = [ref for ref in self._retired if not in_use(ref)]
-        for ref in ended:
-            await self._destroy(th, self._retired.pop(ref))
+        """End the servers that are detached and no longer in use by the front end; return which have ended.
+
+        A full server takes several calls: each removes a bounded number of names.
+        """
+        ended = []
+        for ref in [ref for ref in self._retired if not in_use(ref)]:
+            tree = self._retired[ref]
+            if await _remove_below(th, tree, tree.root_file(), NAMES_PER_ROUND) > 0:
+                del self._retired[ref]
+                await self._destroy(th, tree)
+                ended.append(ref)
         return ended
 
     async def _destroy(self, th: Thread, tree: NameTree) -> None:
-        await tree.trim(th, 0)
+        """Destroy an empty server's objects, the tree last."""
+        for ref in self.cos.refs_of(lambda rep: rep is not tree and getattr(rep, "tree", None) is tree.tree):
+            await self.cos.destroy(th, ref)
         await self.cos.destroy(th, tree.ref)
 
     async def clean_up(self, th: Thread) -> None:
@@ -194,3 +218,21 @@ class System:
             "home_processor": max(0, (file.obj_ref >> 19) - 1),
             "processors": touched,
         }
+
+
+async def _remove_below(th: Thread, tree: NameTree, directory: FSFile, budget: int) -> int:
+    """Remove what is in *directory*, at most *budget* names; return what is left of the budget, 0 if it ran out."""
+    while budget > 0:
+        entries = await tree.tree.fs.get_dents(th, directory, 0, budget)
+        if not entries:
+            return budget
+        for name, file, _ in entries:
+            if file.is_dir:
+                budget = await _remove_below(th, tree, file, budget)
+                if budget <= 0:
+                    return 0
+                await tree.rmdir(th, directory, name)
+            else:
+                await tree.unlink(th, directory, name)
+            budget -= 1
+    return 0

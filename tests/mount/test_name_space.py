@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 from .mounting import K42Mount, Outcome, k42fs
 from .processes import Child
 from .support import eventually, fails, names, write
+from .syscalls import RENAME_EXCHANGE, renameat2
 
 NewMount = Callable[..., K42Mount]
 
@@ -146,6 +148,49 @@ def test_a_detached_server_ends_once_the_kernel_has_forgotten_it(mount: K42Mount
     change(mount, "detach", "/short")
     Path("/proc/sys/vm/drop_caches").write_text("2")
     eventually(lambda: trees() == before, "the server to end", seconds=30)
+    types = json.loads((mount.path / ".k42" / "objects.json").read_text())["types"]
+    assert "FileCache" not in types or types["FileCache"] <= 1, "its objects went with it"
+
+
+def test_attributes_changed_at_one_name_are_seen_at_the_other(mount: K42Mount) -> None:
+    change(mount, "bind", "/src", "/alias")
+    assert (mount.path / "alias").stat().st_mode & 0o777 == 0o755
+    (mount.path / "src").chmod(0o700)
+    eventually(lambda: (mount.path / "alias").stat().st_mode & 0o777 == 0o700, "the new mode to be seen")
+
+
+def test_exchanged_directories_take_their_places_in_the_mount_tree(mount: K42Mount) -> None:
+    for name in ("c/x", "d/y"):
+        (mount.path / name).mkdir(parents=True)
+    renameat2(mount.path / "c" / "x", mount.path / "d" / "y", RENAME_EXCHANGE)
+    change(mount, "attach", "ramfs", "/d/y/m")
+    assert names(mount.path / "d" / "y") == {b"m"}
+    assert names(mount.path / "c" / "x") == set()
+
+
+def test_what_is_removed_at_the_other_name_while_it_is_made_leaves_no_trace(mount: K42Mount) -> None:
+    change(mount, "bind", "/src", "/alias")
+
+    def make() -> int:
+        for _ in range(300):
+            with contextlib.suppress(FileExistsError):
+                os.mknod(mount.path / "src" / "x")
+        return 0
+
+    def remove() -> int:
+        for _ in range(300):
+            with contextlib.suppress(FileNotFoundError):
+                (mount.path / "alias" / "x").unlink()
+        return 0
+
+    children = [Child(make), Child(remove)]
+    try:
+        for child in children:
+            assert child.result(60) == 0
+    finally:
+        for child in children:
+            child.kill()
+    mount.check_log()
 
 
 def test_a_bind_whose_directory_went_away_hides_nothing_but_itself(mount: K42Mount) -> None:

@@ -124,6 +124,8 @@ class RamFS(RamNames):
         growth = xattr.check_set(file, name, value, flags)
         if name in (posix_acl.ACCESS, posix_acl.DEFAULT):
             stored, mode = xattr.acl_value(file, name, value)
+            if not self.acls_are_enforced:
+                mode = file.mode  # with the mask in its group bits it would let the owning group do more
             creds = th.creds or ROOT
             if mode != file.mode and creds.uid != 0 and not creds.in_group(file.gid):
                 mode &= ~stat.S_ISGID

@@ -290,7 +290,7 @@ def test_rename_never_makes_a_directory_its_own_ancestor(lab: Lab) -> None:
 def test_exchange_swaps_names_of_any_type(lab: Lab) -> None:
     d, e = lab.dir(b"d"), lab.dir(b"e")
     a = lab.file(b"a", directory=d)
-    assert lab.call("rename", d, b"a", lab.root, b"e", EXCHANGE) == (a, None)
+    assert lab.call("rename", d, b"a", lab.root, b"e", EXCHANGE) == (a, e)
     assert lab.call("lookup", lab.root, b"e") is a
     assert lab.call("lookup", d, b"a") is e
     assert (e.parent, d.nlink, lab.root.nlink) == (d, 3, 3)
