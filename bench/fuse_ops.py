@@ -22,6 +22,9 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+if not __package__:  # run as a file: python bench/fuse_ops.py
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from bench.mounts import TARGETS, Client, TargetError, started
 from bench.results import Results
 from bench.rows import DROP_CACHES, ROWS, Row

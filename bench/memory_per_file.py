@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+if not __package__:  # run as a file: python bench/memory_per_file.py
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from bench.mounts import ROOT, unmount
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")

@@ -21,6 +21,9 @@ from typing import Final
 
 import click
 
+if not __package__:  # run as a file: python bench/profile_request.py
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from bench.fuse_ops import end_on_signal
 from bench.mounts import TARGETS, TargetError, closing_client, served_target
 from bench.rows import ROWS
