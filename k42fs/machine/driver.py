@@ -84,6 +84,7 @@ class Machine:
         ]
         self.contended = ContendedLocks()
         self.script_calls: defaultdict[Script, int] = defaultdict(int)
+        self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
         self.refs: dict[Script, Refs] = {}  # cut for this machine's lines
         self._ranges: dict[tuple[int, int, int], Refs] = {}
         self._thread_class = THREADS[model]
@@ -358,6 +359,7 @@ class Machine:
             self._base_clocks[proc.vp] = proc.clock
             proc.work = proc.spin = proc.idle = proc.calls = proc.operations = 0
         self.script_calls.clear()
+        self.lock_calls.clear()
         self.contended.reset()
         self.core.reset_counters()
         self.blocks.reset_counters()

@@ -109,6 +109,8 @@ class FairBLock(LockBase):
                 proc = th.proc
                 proc.spin_until(self._enter(th))
                 proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+            else:
+                self.machine.lock_calls[self.kind, self.name] += 1
             self.acquisitions += 1
         self.holder = th
         th.held.append(self)

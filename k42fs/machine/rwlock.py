@@ -204,11 +204,15 @@ class RWLock(LockBase):
             if clear > arrival:
                 self._note_wait(proc.clock - arrival)
             self._charge(th)
+        if th.level == 1:
+            self.machine.lock_calls[self.kind, self.name] += 1
         self.acquisitions += 1
         self.writer = th
         th.held.append(self)
 
     def _add_reader(self, th: Thread) -> None:
+        if th.level == 1:
+            self.machine.lock_calls[self.kind, self.name] += 1
         self.acquisitions += 1
         self.readers.append(th)
         self._since.append(th.proc.clock)

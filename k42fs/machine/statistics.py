@@ -78,7 +78,7 @@ COUNTS: Final = ("acquisitions", "contentions", "waited_cycles", "held_cycles", 
 def statistics(machine: Machine, top: int = TOP) -> dict[str, Any]:
     """Return the machine's statistics. Times in cycles; empty parts where the model does not count them."""
     config = machine.config
-    locks = machine.contended.rows()
+    locks = machine.contended.rows() if machine.model != "calls" else _lock_calls(machine)
     late_locks = sum(row["late"] for row in locks)
     return {
         "machine": config.name,
@@ -133,6 +133,16 @@ def _processors(machine: Machine) -> list[dict[str, Any]]:
             }
         rows.append(row)
     return rows
+
+
+def _lock_calls(machine: Machine) -> list[dict[str, Any]]:
+    """Return acquisitions by kind and name of lock: all that is known of locks where nothing is waited for."""
+    counted = sorted(machine.lock_calls.items(), key=lambda item: (-item[1], item[0]))
+    zeros = dict.fromkeys(COUNTS, 0)
+    return [
+        {"object": kind, "lock": name, "kind": kind} | zeros | {"acquisitions": count}
+        for (kind, name), count in counted
+    ]
 
 
 def _calls(machine: Machine) -> dict[str, int]:

@@ -86,7 +86,12 @@ def locks(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return "# hottest locks, by cycles waited\n" + table(cells, left=2)
+    order = (
+        "cycles waited"
+        if any(row["contentions"] for row in rows)
+        else "acquisitions (waiting is not modelled)"
+    )
+    return f"# hottest locks, by {order}\n" + table(cells, left=2)
 
 
 def lines(rows: Sequence[Mapping[str, Any]]) -> str:
