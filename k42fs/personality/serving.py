@@ -47,8 +47,9 @@ class Serving:
 
     def begin(self, vp: VP, is_housekeeping: bool = False) -> Thread:
         """Return an active thread on processor *vp*."""
-        self.last_vp = vp
-        self.requests += not is_housekeeping
+        if not is_housekeeping:
+            self.last_vp = vp
+            self.requests += 1
         th = self.machine.enter(vp, is_housekeeping)
         self.cos.activate(th)
         return th
@@ -59,7 +60,7 @@ class Serving:
         self.machine.leave(th)
 
     async def run(self, th: Thread, coro: Coroutine[Any, Any, R]) -> R:
-        """Run one operation that is not a request of its own."""
+        """Run one operation for a caller that is no handler; the handlers below do the same without this coroutine."""
         try:
             effect = coro.send(None)
         except StopIteration as done:
@@ -105,7 +106,13 @@ def by_caller(
             caller = self.callers.caller(args[-1])  # type: ignore[arg-type]
             th = self.begin(caller.vp)
             th.creds = caller.creds
-            answer = await self.run(th, operation(self, th, *args, **kwargs))
+            coro = operation(self, th, *args, **kwargs)
+            try:
+                effect = coro.send(None)
+            except StopIteration as done:
+                answer: R = done.value
+            else:
+                answer = await self.wait(th, coro, effect)
             ended, th = th, None
             self.end(ended)
             return answer
@@ -129,7 +136,13 @@ def by_handle(
             handle = self.handles[fh]
             th = self.begin(handle.vp)
             th.creds = handle.creds
-            answer = await self.run(th, operation(self, th, handle, *args, **kwargs))
+            coro = operation(self, th, handle, *args, **kwargs)
+            try:
+                effect = coro.send(None)
+            except StopIteration as done:
+                answer: R = done.value
+            else:
+                answer = await self.wait(th, coro, effect)
             ended, th = th, None
             self.end(ended)
             return answer
