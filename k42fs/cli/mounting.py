@@ -18,10 +18,19 @@ from k42fs.errors import BusyError, ConfigError, K42Error
 
 
 def default_log(mount_point: str) -> str:
-    """Return where the daemon of *mount_point* logs: one file for each mount point, in the user's state directory."""
+    """Return where the daemon of *mount_point* logs: one file for each mount point, in the user's state directory.
+
+    Raises:
+        ConfigError: there can be no such directory: some users have no home.
+    """
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     folder = Path(base) / "k42fs"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"no log can be kept in {folder} ({exc.strerror}): say where with -o log=FILE"
+        ) from None
     return str(folder / (mount_point.strip("/").replace("/", "-") + ".log"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import click
 from k42fs.cli.limited import limited
 from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, mounted_at, real_mount_point
 from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
+from k42fs.personality.control_text import table
 from k42fs.servers.mount_commands import escape_path
 
 STATS_FILES: Final = ("processors", "locks", "lines")
@@ -109,14 +111,24 @@ def show_status(as_json: bool) -> None:
     if not rows:
         click.echo("no k42fs is mounted")
         return
-    width = max(len(row["path"]) for row in rows)
-    click.echo(f"{'MOUNT POINT':{max(width, 11)}}  STATE      PID  PROCESSORS  MODEL  PRESET        SIZE")
-    for row in rows:
-        click.echo(
-            f"{row['path']:{max(width, 11)}}  {row['state']:6} {row.get('pid', '-'):>7}  "
-            f"{row.get('processors', '-'):>10}  {row.get('model', '-'):5}  {row.get('preset', '-'):12}  "
-            f"{row.get('size', '-')}"
-        )
+    heads = ("MOUNT POINT", "STATE", "MODEL", "PRESET", "PID", "PROCESSORS", "SIZE")
+    click.echo(table([heads, *map(_status_row, rows)], left=4), nl=False)
+
+
+def _status_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    known = (str(row.get(key, "-")) for key in ("path", "state", "model", "preset", "pid", "processors"))
+    return (*known, human_size(row["size"]) if "size" in row else "-")
+
+
+def human_size(size_bytes: int) -> str:
+    """Return *size_bytes* to three digits with a unit as `size=` takes it: 64M, 11.8G."""
+    value = float(size_bytes)
+    units = iter("KMGT")
+    unit = ""
+    while value >= 999.5 and unit != "T":
+        value /= 1024
+        unit = next(units)
+    return f"{value:.3g}{unit}" if value < 999.5 else f"{value:.0f}{unit}"
 
 
 def _about(entry: MountEntry) -> dict[str, Any]:
@@ -127,6 +139,8 @@ def _about(entry: MountEntry) -> dict[str, Any]:
         config = json.loads(limited((Path(entry.path) / ".k42" / "config.json").read_text))
     except TimeoutError:
         return {**row, "state": "hung"}
+    except PermissionError:
+        return {**row, "state": "private"}  # mounted without allow_other: the kernel lets only its user in
     except OSError as exc:
         return {**row, "state": f"error ({exc.strerror})"}
     return {**row, "state": "alive", **config}

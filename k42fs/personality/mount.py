@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -37,7 +39,7 @@ LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class MountFailedError(K42Error):
-    """libfuse refused the mount; its own words are on the standard error."""
+    """libfuse refused the mount; the text ends in its own words."""
 
 
 def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[], object]) -> None:
@@ -70,10 +72,10 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
     notifier = Notifier()
     operations = Operations(system, waiting.baton, notifier, options)
     try:
-        pyfuse3.init(operations, path, _fuse_options(options))
-    except RuntimeError as exc:
+        _init(operations, path, options)
+    except MountFailedError:
         waiting.uninstall()
-        raise MountFailedError(f"{path} could not be mounted: {exc}") from None
+        raise
     device = _device_at(path)
     log.info("mounted on %s: %s", path, options)
     try:
@@ -85,6 +87,28 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
             _detach(path)
         waiting.uninstall()
         log.info("unmounted %s", path)
+
+
+def _init(operations: Operations, path: str, options: MountOptions) -> None:
+    """Let libfuse mount. What it and fusermount3 have to say goes to descriptor 2: a refusal is told from there."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(said.fileno(), 2)
+        failure = None
+        try:
+            pyfuse3.init(operations, path, _fuse_options(options))
+        except RuntimeError as exc:
+            failure = exc
+        finally:
+            os.dup2(stderr.fileno(), 2)
+        said.seek(0)
+        text = said.read()
+        if failure is None:
+            stderr.write(text)
+            return
+    lines = text.decode(errors="replace").strip().splitlines() or [str(failure)]
+    reason = lines[-1].removeprefix("fusermount3: ").removeprefix("fuse: ")
+    raise MountFailedError(f"{path} could not be mounted: {reason}")
 
 
 def _fuse_options(options: MountOptions) -> set[str]:

@@ -78,8 +78,9 @@ def _churn(directory: Path, who: int) -> None:
             (directory / f"moved-{who}-{number}").unlink()
 
 
-def test_entries_that_stay_are_listed_once_while_others_come_and_go(target: Path) -> None:
-    stable = _fill(target, 1000)
+@pytest.mark.parametrize("count", [1000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_entries_that_stay_are_listed_once_while_others_come_and_go(target: Path, count: int) -> None:
+    stable = _fill(target, count)
     with Child(partial(_churn, target, 0)), Child(partial(_churn, target, 1)):
         for _ in range(15):
             listed = [name for name in os.listdir(os.fsencode(target)) if name.startswith(b"entry-")]
