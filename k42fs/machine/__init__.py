@@ -3,6 +3,7 @@
 Knows nothing of objects or files. Reading order, each file importing only from those before it:
 
     layout.py         kinds of memory, fields of objects, scripts of references
+    protocol.py       MSI, MESI, MOESI as tables
     config.py         MachineConfig, presets
     history.py        when a resource was busy
     memory.py         modelled addresses and who is there

@@ -1,8 +1,8 @@
 """Directory entries and private caches: the state that a coherence core keeps, without its rules.
 
-State of a copy: INVALID < SHARED < EXCLUSIVE < MODIFIED < TRACKED. TRACKED is MODIFIED on a line that has
-been in several caches; its stores are stamped word by word, so that a later miss can be told true from false
-sharing. Lines that never leave one cache pay nothing for it.
+States of copies are those of `protocol.py`. TRACKED is MODIFIED on a line that has been in several caches;
+its stores are stamped word by word, so that a later miss can be told true from false sharing. Lines that
+never leave one cache pay nothing for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,27 @@ from typing import TYPE_CHECKING, Final
 
 from k42fs.machine.core import MISS_KINDS
 from k42fs.machine.history import Reservations
+from k42fs.machine.protocol import EXCLUSIVE, INVALID, MODIFIED, SHARED, TRACKED
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
 
-INVALID, SHARED, EXCLUSIVE, MODIFIED, TRACKED = range(5)
+__all__ = [
+    "CAPACITY",
+    "COLD",
+    "EXCLUSIVE",
+    "FALSE_SHARING",
+    "INVALID",
+    "MODIFIED",
+    "SHARED",
+    "TRACKED",
+    "TRUE_SHARING",
+    "UPGRADE",
+    "WORD_SHIFT",
+    "Cache",
+    "LineState",
+    "Sharing",
+]
 
 COLD, CAPACITY, TRUE_SHARING, FALSE_SHARING, UPGRADE = range(len(MISS_KINDS))
 
