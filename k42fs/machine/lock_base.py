@@ -181,7 +181,8 @@ class LockBase:
         self.held_cycles += end - self._granted
         if self._history is not None:
             self._history.add(self._start, end)
-        self.free_at = max(self.free_at, end)
+        if end > self.free_at:
+            self.free_at = end
 
     async def _park(self, th: Thread) -> None:
         """Wait until a releaser grants the lock; `th.granted_at` is then when. The caller has queued *th*."""

@@ -67,8 +67,13 @@ class FairBLock(LockBase):
         """Take the lock, waiting in line if need be. Raises AssertionError on a breach of rank."""
         if th.held:
             self._check_rank(th)
-        if self.holder is not None or (th.level and self._must_wait(th)):
+        if self.holder is not None:
             return self._acquire_slowly(th)
+        if th.level:
+            # Others must have their turn first, or the last holder has the lock still by its own clock.
+            clock, machine = th.proc.clock, self.machine
+            if clock > machine.limit or (clock < self.free_at and not machine.live):
+                return self._acquire_slowly(th)
         self._take(th)
         return DONE
 
@@ -90,36 +95,29 @@ class FairBLock(LockBase):
             held.pop()
         else:
             held.remove(self)
-        if th.level:
-            self._account_release(th)
+        if th.level > 1:
+            proc = th.proc
+            end = proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+            self._leave(end)
         if self._queue:
             self._hand_over(th, self._queue.popleft())
         else:
             self.holder = None
 
-    def _must_wait(self, th: Thread) -> bool:
-        """Say whether others must have their turn first, or the last holder has the lock still by its own
-        clock."""
-        clock, machine = th.proc.clock, self.machine
-        return clock > machine.limit or (clock < self.free_at and not machine.live)
-
     def _take(self, th: Thread) -> None:
         if th.level:
             if th.level > 1:
                 proc = th.proc
-                proc.spin_until(self._enter(th))
+                if self.last_vp == th.vp and (self._history is None or proc.clock >= self.free_at):
+                    self._start = self._granted = proc.clock  # as `_enter` would: nobody was here since
+                else:
+                    proc.spin_until(self._enter(th))
                 proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             else:
                 self.machine.lock_calls[self.kind, self.name] += 1
             self.acquisitions += 1
         self.holder = th
         th.held.append(self)
-
-    def _account_release(self, th: Thread) -> None:
-        if th.level > 1:
-            proc = th.proc
-            end = proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
-            self._leave(end)
 
     async def _acquire_slowly(self, th: Thread) -> None:
         """Wait for th's turn in virtual time, then for the lock."""

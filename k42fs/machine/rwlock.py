@@ -62,7 +62,12 @@ class RWLock(LockBase):
         """Share the lock with other readers."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self._queue or self._upgrader or self._is_early(th):
+        if (
+            self.writer is not None
+            or self._queue
+            or self._upgrader
+            or (th.level and th.proc.clock > self.machine.limit)
+        ):
             return self._acquire_slowly(th, False)
         self._take_r(th)
         return DONE
@@ -71,7 +76,7 @@ class RWLock(LockBase):
         """Have the lock alone."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self.readers or self._is_early(th):
+        if self.writer is not None or self.readers or (th.level and th.proc.clock > self.machine.limit):
             return self._acquire_slowly(th, True)
         self._take_w(th)
         return DONE
@@ -98,17 +103,19 @@ class RWLock(LockBase):
         """Stop reading."""
         if th not in self.readers:
             raise AssertionError(f"{th!r} releases {self!r}, which it does not read")
-        th.held.remove(self)
+        self._let_go(th)
         self._charge(th)
         self._forget_reader(th)
-        self._pass_on(th)
+        if self._queue or self._upgrader is not None:
+            self._pass_on(th)
 
     def release_w(self, th: Thread) -> None:
         """Stop writing."""
         self._assert_writer(th)
-        th.held.remove(self)
+        self._let_go(th)
         self._end_writing(th)
-        self._pass_on(th, prefer_writer=True)
+        if self._queue or self._upgrader is not None:
+            self._pass_on(th, prefer_writer=True)
 
     def downgrade(self, th: Thread) -> None:
         """Go from writing to reading without letting another writer in between; waiting readers at the head
@@ -116,7 +123,8 @@ class RWLock(LockBase):
         self._assert_writer(th)
         self._end_writing(th)
         self._add_reader(th)
-        self._admit_readers(th)
+        if self._queue:
+            self._admit_readers(th)
 
     def try_upgrade(self, th: Thread) -> bool:
         """Go from reading to writing if *th* is the only reader; say whether it did."""
@@ -150,12 +158,8 @@ class RWLock(LockBase):
         self._charge(th)
         self._note_wait(th.proc.clock - arrival)
 
-    def _is_early(self, th: Thread) -> bool:
-        """Say whether others must have their turn before *th* may do something visible."""
-        return th.level > 0 and th.proc.clock > self.machine.limit
-
     async def _acquire_slowly(self, th: Thread, wants_to_write: bool) -> None:
-        while self._is_early(th):
+        while th.level and th.proc.clock > self.machine.limit:  # others must have their turn first
             await th.pause
         if self.writer is None and not (self.readers if wants_to_write else self._queue or self._upgrader):
             (self._take_w if wants_to_write else self._take_r)(th)
@@ -175,9 +179,10 @@ class RWLock(LockBase):
         """One take and give of the inner lock: the first modification of the line may move it, the second
         cannot."""
         if th.level > 1:
-            proc, config = th.proc, self.machine.config
-            proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
-            th.work(config.l1_cycles + config.atomic_cycles)
+            proc, machine = th.proc, self.machine
+            cycles = machine.config.l1_cycles + machine.config.atomic_cycles
+            proc.clock = cycles + machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+            proc.work += cycles
 
     def _take_r(self, th: Thread) -> None:
         if th.level > 1:
@@ -226,6 +231,13 @@ class RWLock(LockBase):
                 self._reads = Reservations(self.machine.config.history)
             self._reads.add(start, end)
             self.held_cycles += end - start
+
+    def _let_go(self, th: Thread) -> None:
+        held = th.held
+        if held[-1] is self:
+            held.pop()
+        else:
+            held.remove(self)
 
     def _assert_writer(self, th: Thread) -> None:
         if self.writer is not th:
