@@ -36,7 +36,7 @@ for argument in "$@"; do
 done
 
 SCRATCH=$(mktemp -d -t k42fs-run.XXXXXX)
-LOG=$SCRATCH/daemon.log
+LOG=$VENV/run.log # outlives this script with --stay
 STEP_PID=
 WATCHDOG_PID=
 MOUNTED=
@@ -57,9 +57,6 @@ cleanup() {
     end_group "$WATCHDOG_PID"
     if [ -n "$MOUNTED" ]; then
         timeout 20 "$VENV/bin/k42fs" umount "$MNT" >/dev/null 2>&1 || force_unmount "$MNT" || status=1
-    fi
-    if [ -z "$MOUNTED" ] && [ -n "$STAY" ] && [ "$status" -eq 0 ]; then
-        return # the daemon goes on writing its log
     fi
     rm -rf "$SCRATCH"
     exit "$status"
@@ -113,6 +110,7 @@ if is_mounted "$MNT"; then
     say "taking off a dead mount from mnt/"
     force_unmount "$MNT" || fail "mnt/ holds a dead mount that cannot be taken off"
 fi
+rm -f "$LOG"
 MOUNTED=1
 begin=$EPOCHREALTIME
 if ! "$VENV/bin/k42fs" mount -o "processors=8,log=$LOG" "$MNT"; then
@@ -139,7 +137,7 @@ if [ -n "$STAY" ]; then
     say "  cd mnt                            work in it with any tool"
     say "  .venv/bin/k42fs stats mnt         what the modelled machine saw"
     say "  .venv/bin/k42fs --help            everything else"
-    say "  .venv/bin/k42fs umount mnt        the end; its log is $LOG"
+    say "  .venv/bin/k42fs umount mnt        the end; its log is ${LOG#"$ROOT/"}"
 else
     "$VENV/bin/k42fs" umount "$MNT"
     MOUNTED=

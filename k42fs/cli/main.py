@@ -12,10 +12,23 @@ import click
 from k42fs.errors import K42Error
 
 DEFAULT_MOUNT_POINT: Final = "mnt"
+SENTENCE_MAX: Final = 1000
+"""Characters of a command's first sentence: click's own limit is what is left of a line."""
 
 
-class OneLineErrors(click.Group):
-    """Turns what a command refuses into one line on standard error and a non-zero exit."""
+class Commands(click.Group):
+    """Turns what a command refuses into one line on standard error and a non-zero exit; lists whole sentences."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the first sentence of its help, on more lines where one is too short."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [
+            (name, command.get_short_help_str(limit=SENTENCE_MAX))
+            for name, command in commands
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own signature
         try:
@@ -33,9 +46,7 @@ def _fail(reason: str) -> None:
     sys.exit(1)
 
 
-@click.group(
-    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="k42fs", prog_name="k42fs")
 def cli() -> None:
     """K42's file and name servers as a file system, on a modelled multiprocessor.

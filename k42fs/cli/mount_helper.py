@@ -31,7 +31,10 @@ def install(path: Path = HELPER) -> str:
 def uninstall(path: Path = HELPER) -> str:
     """Remove the helper; return what to tell the user."""
     _need_root()
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return f"there is no {path}: nothing to remove"
     return f"removed {path}"
 
 
