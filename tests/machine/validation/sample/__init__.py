@@ -1,0 +1,1 @@
+"""A package of experiments whose outcomes the tests of the harness know."""
