@@ -9,8 +9,9 @@ places answered with one number.
     bits 47..40  the server's index
     bits 39..0   the inode number in that server
 
-The two highest mount ids are reserved: FILLER for directories that exist only because a mount lies below
-them, CONTROL for `.k42`.
+Mount ids count from 1 and are stored less 1; the table refuses a mount whose id would have no room. The two
+highest values are reserved: FILLER for directories that exist only because a mount lies below them, CONTROL
+for `.k42`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ SERVER_SHIFT: Final = 40
 FILLER_BASE: Final = 0xFFFE << MOUNT_SHIFT
 CONTROL_BASE: Final = 0xFFFF << MOUNT_SHIFT
 ROOT_ID: Final = 1
-MOUNT_IDS_MAX: Final = 0xFFFE
 
 
 class Node:

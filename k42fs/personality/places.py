@@ -8,15 +8,15 @@ mount carries its tree node, all others carry None, and one attribute test in `l
 
 from __future__ import annotations
 
-from k42fs.errors import BusyError, NameNotFoundError, NotDirectoryError
+from k42fs.errors import NameNotFoundError, NotDirectoryError
 from k42fs.ids import Ref
 from k42fs.machine import Thread
-from k42fs.personality.nodes import FILLER_BASE, MOUNT_IDS_MAX, MOUNT_SHIFT, ROOT_ID, DirNode, NodeTable
+from k42fs.personality.nodes import FILLER_BASE, MOUNT_SHIFT, ROOT_ID, DirNode, NodeTable
 from k42fs.personality.notifier import Notifier
 from k42fs.servers.filler_tree import FillerFile
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_client import MountPointMgrClient
-from k42fs.servers.mount_table import MountNode, Snapshot
+from k42fs.servers.mount_table import MOUNT_IDS_MAX, MountNode, Snapshot
 from k42fs.servers.pathname import PathName
 
 
@@ -62,8 +62,7 @@ class Places:
         if mnode.crosses:
             assert mnode.winner is not None
             entry = mnode.winner
-            if entry.mount_id > MOUNT_IDS_MAX:
-                raise BusyError(f"mount {entry.mount_id}: node numbers have room for {MOUNT_IDS_MAX}")
+            assert entry.mount_id <= MOUNT_IDS_MAX, "its bits would run into those of FILLER"
             file = await th.deref(entry.server).resolve(th, bytes(entry.rel_path))
             if not file.is_dir:
                 raise NotDirectoryError(f"{entry.rel_path} is not a directory")

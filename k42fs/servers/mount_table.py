@@ -48,6 +48,9 @@ from k42fs.servers.pathname import ROOT, PathName
 DESCRIPTION_MAX: Final = 127
 """Bytes of a mount's description. K42: less than 128."""
 
+MOUNT_IDS_MAX: Final = 0xFFFE
+"""Mounts that one table can make in its life: a directory's number in a front end has 16 bits for its mount."""
+
 SYNTHETIC_INO_FIRST: Final = 5000
 """Inode number of the first tree node; each path that joins the tree gets the next one. K42: the same."""
 
@@ -223,6 +226,7 @@ class MountTable:
 
         Raises:
             InvalidArgumentError: no server, a ".." in a path, a bad description, or nothing there to replace.
+            BusyError: MOUNT_IDS_MAX mounts were made before it.
         """
         where = _checked_path(path)
         if not server:
@@ -230,6 +234,8 @@ class MountTable:
         stack = self._mounts.get(where, ())
         if replaces and not stack:
             raise InvalidArgumentError(f"no mount at {path} to replace")
+        if self._next_mount_id > MOUNT_IDS_MAX:
+            raise BusyError(f"{MOUNT_IDS_MAX} mounts were made here, which used up all mount ids: start anew")
         _checked_path(rel_path)
         entry = MountEntry(
             self._next_mount_id, server, rel_path, _checked_description(description), is_coverable, is_bind
@@ -377,6 +383,7 @@ def _checked_description(text: bytes) -> bytes:
 
 __all__ = [
     "DESCRIPTION_MAX",
+    "MOUNT_IDS_MAX",
     "Components",
     "Found",
     "MountEntry",

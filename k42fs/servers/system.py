@@ -32,6 +32,9 @@ from k42fs.servers.name_tree import NameTree
 from k42fs.servers.pathname import ROOT, PathName
 from k42fs.servers.ramfs.filesystem import RamFS
 
+SERVERS_MAX: Final = 256
+"""Servers at once, those that still end included: a file's number in a front end has 8 bits for its server."""
+
 NAMES_PER_ROUND: Final = 500
 """Names of a detached server that are removed at once: other requests wait meanwhile."""
 
@@ -107,6 +110,7 @@ class System:
 
         Raises:
             ConfigError: no server of this kind, or a size that is too small.
+            BusyError: SERVERS_MAX servers are there, or the mount table refuses.
         """
         if kind != "ramfs":
             raise ConfigError(f"server {kind!r} is unknown: only ramfs can be attached")
@@ -114,6 +118,10 @@ class System:
             raise ConfigError(f"size={size_bytes}: must be at least 64k")
         if not prefix.components:
             raise BusyError("the root server cannot be covered")
+        if len(self.trees) + len(self._retired) >= SERVERS_MAX:
+            raise BusyError(
+                f"{SERVERS_MAX} servers are attached, which is all there is room for: detach one first"
+            )
         tree = self._make_ramfs(self.options.size_bytes if size_bytes is None else size_bytes)
         try:
             return await self.name_server(th).register(

@@ -227,3 +227,19 @@ def test_a_refused_change_says_why_in_one_line_and_changes_nothing(
     assert len(done.errors.strip().splitlines()) == 1, done
     assert (mount.path / ".k42" / "mounts").read_text() == before
     assert names(mount.path) == {b"src"}
+
+
+def test_the_server_for_which_there_is_no_room_is_refused_when_it_is_attached(mount: K42Mount) -> None:
+    commands = mount.path / ".k42" / "mounts"
+    for number in range(255):  # and the root server
+        commands.write_bytes(b"attach ramfs /s/%d size=64k\n" % number)
+    write(mount.path / "s" / "254" / "file", b"last")
+    done = k42fs("attach", "-m", mount.path, "ramfs", "/s/more")
+    assert done.status == 1
+    assert "256 servers" in done.errors
+    assert len(done.errors.splitlines()) == 1
+    assert len(names(mount.path / "s")) == 255
+    change(mount, "detach", "/s/7")
+    eventually(lambda: k42fs("attach", "-m", mount.path, "ramfs", "/s/more").status == 0, "its room is free")
+    write(mount.path / "s" / "more" / "file")
+    assert (mount.path / "s" / "254" / "file").read_bytes() == b"last"

@@ -18,6 +18,7 @@ from k42fs.ids import Ref
 from k42fs.servers.mount_listing import Visibility, mount_lines
 from k42fs.servers.mount_table import (
     DESCRIPTION_MAX,
+    MOUNT_IDS_MAX,
     MountEntry,
     MountTable,
     NodeKind,
@@ -191,6 +192,21 @@ def test_mount_ids_are_small_and_never_used_again() -> None:
     table.unregister(p("/a"))
     assert table.register(p("/a"), Ref(2)).mount_id == 3
     assert table.snapshot.root.stack[0].mount_id == 1
+
+
+def test_a_mount_beyond_the_last_id_is_refused_when_it_is_made() -> None:
+    table = table_of(("/", True))
+    last = 1
+    while last < MOUNT_IDS_MAX:
+        last = table.register(p("/"), Ref(2), replaces=True).mount_id
+    assert last == MOUNT_IDS_MAX
+    before = table.snapshot
+    with pytest.raises(BusyError, match="65534 mounts"):
+        table.register(p("/a"), Ref(2))
+    with pytest.raises(BusyError):
+        table.bind(p("/"), p("/b"))
+    assert table.snapshot is before
+    assert table.snapshot.lookup((b"a",)).entry.mount_id == last
 
 
 def test_a_copy_is_a_name_space_of_its_own() -> None:
