@@ -6,7 +6,7 @@ number by number. A core knows processors, addresses and time; it knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -61,7 +61,15 @@ class TraceItem(NamedTuple):
 
 
 class CoherenceCore(Protocol):
-    """Caches and directories of all processors. Times are cycles; *cpu* is a processor's number."""
+    """Caches and directories of all processors. Times are cycles; *cpu* is a processor's number.
+
+    `watched`: lines (address / line_bytes) that spinning processors read again and again. When a transaction
+    takes a copy of one away, the core calls ``on_taken(line, the loser, start of the transaction)``; the
+    answer is when the loser notices, from when on it is a limit for the rest of the script.
+    """
+
+    watched: set[int]
+    on_taken: Callable[[int, int, int], int] | None
 
     @property
     def late(self) -> int:

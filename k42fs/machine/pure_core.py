@@ -17,10 +17,10 @@ Cache Coherence".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from k42fs.machine.core import MISS_KINDS, Counters, LineTransfers, TraceItem
+from k42fs.machine.core import MISS_KINDS, NEVER, Counters, LineTransfers, TraceItem
 from k42fs.machine.directory import (
     CAPACITY,
     COLD,
@@ -75,6 +75,9 @@ class PureCore:
         self._caches: list[Cache | None] = [None] * config.processors
         self._homes: dict[int, Reservations] = {}
         self._lines: dict[int, LineState] = {}
+        self.watched: set[int] = set()
+        self.on_taken: Callable[[int, int, int], int] | None = None
+        self._woken_at = NEVER  # when the first of those wakes whose copies this call takes
 
     @property
     def late(self) -> int:
@@ -90,6 +93,7 @@ class PureCore:
         l1, shift, mask, l1_cycles = cache.l1, self._l1_shift, self._l1_mask, self._l1_cycles
         begin, hits, stores = now, 0, 0
         stopped = -1
+        self._woken_at = NEVER
         for i in range(start, len(refs)):
             code, second, offset, nbytes = refs[i]
             addr = (other if second else base) + offset
@@ -108,6 +112,7 @@ class PureCore:
                 break
             else:
                 now = self._reference(cpu, cache, code, addr, nbytes, now)
+                limit = min(limit, self._woken_at)
         cache.l1_hits += hits
         counts = cache.counts
         counts[0] += hits - stores
@@ -295,7 +300,7 @@ class PureCore:
             state = self._share(cpu, entry, line)
         else:
             state = TRACKED
-            self._take_over(cpu, entry, sharing, line, others)
+            self._take_over(cpu, entry, sharing, line, others, start)
         if held:
             cache.set_state(line, state)
         else:
@@ -355,8 +360,12 @@ class PureCore:
         entry.sharers |= 1 << cpu
         return SHARED
 
-    def _take_over(self, cpu: int, entry: LineState, sharing: Sharing, line: int, others: int) -> None:
-        """Directory's part of a write: invalidate all other copies; *cpu* becomes the owner."""
+    def _take_over(
+        self, cpu: int, entry: LineState, sharing: Sharing, line: int, others: int, start: int
+    ) -> None:
+        """Directory's part of a write that starts at *start*: invalidate all other copies; *cpu* becomes the
+        owner."""
+        is_watched = line in self.watched
         if entry.owner >= 0:
             others = 1 << entry.owner
         sharing.epoch += 1
@@ -369,6 +378,8 @@ class PureCore:
             cache.drop(line)
             cache.invalidations += 1
             sharing.lost[loser] = sharing.epoch
+            if is_watched and self.on_taken is not None:
+                self._woken_at = min(self._woken_at, self.on_taken(line, loser, start))
         entry.owner = cpu
         entry.sharers = 0
 
