@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine
 from errno import ENOSYS
 from typing import Any, Final
 
@@ -14,9 +15,8 @@ from k42fs.personality.face import Context, Face
 from k42fs.personality.handles import Handle
 from k42fs.personality.nodes import CONTROL_BASE
 from k42fs.personality.serving import by_caller, by_handle
+from k42fs.servers.file_ops import access_is_news
 from k42fs.servers.fs_file import FSFile
-
-DAY_NS: Final = 86_400 * 10**9
 
 KEPT_OPEN_FLAGS: Final = ~os.O_APPEND
 """The kernel gives each append its offset, under the inode's lock; F_SETFL may clear O_APPEND without
@@ -40,24 +40,23 @@ class FileOperations(Face):
         """False when the next read must reach us: relatime is about to move the access time."""
         if flags & os.O_ACCMODE == os.O_WRONLY or not self.updates_atime or flags & os.O_NOATIME:
             return True
-        atime = file.atime_ns
-        return atime > file.mtime_ns and atime > file.ctime_ns and th.now_ns() - atime < DAY_NS
+        return not access_is_news(file, th.now_ns())
+
+    # These two hand the server's coroutine on as it is: one less for each to run through.
 
     @by_handle
-    async def read(self, th: Thread, handle: Handle[Any], offset: int, size: int) -> bytes:
+    def read(self, th: Thread, handle: Handle[Any], offset: int, size: int) -> Coroutine[Any, Any, bytes]:
         """Return up to *size* bytes."""
         if handle.opened.__class__ is ControlText:
-            return handle.opened.read(offset, size)
-        data: bytes = await th.deref(handle.tree).read(th, handle.opened, offset, size)
-        return data
+            return _read_text(handle.opened, offset, size)
+        return th.deref(handle.tree).read(th, handle.opened, offset, size)  # type: ignore[no-any-return]
 
     @by_handle
-    async def write(self, th: Thread, handle: Handle[Any], offset: int, data: bytes) -> int:
+    def write(self, th: Thread, handle: Handle[Any], offset: int, data: bytes) -> Coroutine[Any, Any, int]:
         """Write all of *data*, or what the room allows."""
         if handle.opened.__class__ is ControlText:
-            return await self.control.write(th, handle.opened, offset, data)
-        count: int = await th.deref(handle.tree).write(th, handle.opened, offset, data)
-        return count
+            return self.control.write(th, handle.opened, offset, data)
+        return th.deref(handle.tree).write(th, handle.opened, offset, data)  # type: ignore[no-any-return]
 
     async def flush(self, fh: int) -> None:
         """Nothing waits for close: writes are through. The kernel stops asking after this answer."""
@@ -75,3 +74,7 @@ class FileOperations(Face):
         """Bring a file to its store."""
         if handle.opened.__class__ is not ControlText:
             await th.deref(handle.tree).fsync(th, handle.opened, datasync)
+
+
+async def _read_text(text: ControlText, offset: int, size: int) -> bytes:
+    return text.read(offset, size)

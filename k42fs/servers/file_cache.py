@@ -36,6 +36,8 @@ FIND_PAGES: Final = CACHE.script("find_pages", "r:file r2:0", work=60)
 ADD_PAGES: Final = CACHE.script("add_pages", "w:count w2:0", work=120)
 DROP_PAGES: Final = CACHE.script("drop_pages", "w:count w2:0", work=80)
 
+_PAGES: Final = CACHE.offset("pages")
+
 
 class FileCache:
     """The page cache of one file."""
@@ -94,36 +96,35 @@ class FileCache:
         self.tree.memory.free(th.vp, addr)
 
     def _bucket(self, extent: int) -> Addr:
-        return Addr(self.addr + CACHE.offset("pages") + extent % BUCKETS * 8)
+        return Addr(self.addr + _PAGES + extent % BUCKETS * 8)
 
     async def _charge(self, th: Thread, code: int, offset: int, size: int) -> None:
-        """Look the pages of a range up under the lock, adding those that are missing; then copy without it."""
+        """Look the pages of a range up under the lock, adding those that are missing; then copy without it.
+
+        An extent that outgrew its one page gets new frames.
+        """
+        pieces: list[tuple[int, int]] = []  # address and bytes of what lies together
+        end = offset + size
         await self._lock.acquire(th)
         try:
-            pieces = await self._locked_frames(th, offset, size)
+            if not self.tree.modelled:
+                await th.touch(FIND_PAGES, self.addr, self.addr)
+                return
+            for extent in range(offset >> EXTENT_SHIFT, -(-end >> EXTENT_SHIFT)):
+                bucket = self._bucket(extent)
+                await th.touch(FIND_PAGES, self.addr, bucket)
+                start = extent << EXTENT_SHIFT
+                low = offset - start if offset > start else 0
+                high = end - start if end - start < EXTENT else EXTENT
+                found = self._extents.get(extent)
+                if found is None or high > found[1]:
+                    await th.touch(ADD_PAGES, self.addr, bucket)
+                    found = self._add(th, extent, PAGE if high <= PAGE else EXTENT)
+                pieces.append((found[0] + low, high - low))
         finally:
             self._lock.release(th)
         for at, nbytes in pieces:
             await th.copy(code, at, nbytes)
-
-    async def _locked_frames(self, th: Thread, offset: int, size: int) -> list[tuple[Addr, int]]:
-        """(address, bytes) of each piece of a range. An extent that outgrew its one page gets new frames."""
-        if not self.tree.modelled:
-            await th.touch(FIND_PAGES, self.addr, self.addr)
-            return []
-        pieces: list[tuple[Addr, int]] = []
-        end = offset + size
-        for extent in range(offset >> EXTENT_SHIFT, -(-end >> EXTENT_SHIFT)):
-            bucket = self._bucket(extent)
-            await th.touch(FIND_PAGES, self.addr, bucket)
-            start = extent << EXTENT_SHIFT
-            low, high = max(offset - start, 0), min(end - start, EXTENT)
-            found = self._extents.get(extent)
-            if found is None or high > found[1]:
-                await th.touch(ADD_PAGES, self.addr, bucket)
-                found = self._add(th, extent, PAGE if high <= PAGE else EXTENT)
-            pieces.append((Addr(found[0] + low), high - low))
-        return pieces
 
     def _add(self, th: Thread, extent: int, nbytes: int) -> tuple[Addr, int]:
         if extent in self._extents:
