@@ -112,8 +112,9 @@ class Shared:
             self._source.stop()
 
 
-def _shared(workshop: Path, warden: Warden, model: str) -> Iterator[Shared]:
-    source = Path(GIVEN) if GIVEN else K42Mount(workshop / model, warden, f"model={model}")
+def _shared(workshop: Path, warden: Warden, model: str, acl: str = ",acl") -> Iterator[Shared]:
+    point = workshop / (model if acl else f"{model}-without-acls")
+    source = Path(GIVEN) if GIVEN else K42Mount(point, warden, f"model={model}{acl}")
     shared = Shared(source)
     yield shared
     shared.stop()
@@ -136,6 +137,22 @@ def shared_model(
         yield from _shared(workshop, warden, request.param)
 
 
+@pytest.fixture(scope="session")
+def shared_without_acls(workshop: Path, warden: Warden) -> Iterator[Shared]:
+    """A mount that stores ACLs and does not enforce them, as without the option `acl`."""
+    if GIVEN:
+        pytest.skip("how a given directory was mounted is not ours to say")
+    yield from _shared(workshop, warden, "full", acl="")
+
+
+@pytest.fixture(scope="session", params=["given"] if GIVEN else ["acl", "without-acls"])
+def shared_rights(request: pytest.FixtureRequest) -> Shared:
+    """The two ways in which rights are checked: with ACLs, and by the mode bits alone."""
+    name = "shared_without_acls" if request.param == "without-acls" else "shared_full"
+    shared: Shared = request.getfixturevalue(name)
+    return shared
+
+
 def _fresh(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
     name = re.sub(r"\W+", "-", request.node.name)[:60].strip("-")
     path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=shared.root()))
@@ -155,6 +172,18 @@ def target(shared_full: Shared, request: pytest.FixtureRequest) -> Iterator[Path
 def model_target(shared_model: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
     """The same, at each fidelity of the machine in turn."""
     yield from _fresh(shared_model, request)
+
+
+@pytest.fixture
+def rights_target(shared_rights: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The same, with and without ACLs enforced."""
+    yield from _fresh(shared_rights, request)
+
+
+@pytest.fixture
+def plain_target(shared_without_acls: Shared, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The same, where ACLs are stored and not enforced."""
+    yield from _fresh(shared_without_acls, request)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pathlib import Path
 from . import warden as warden_module
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Other users must get in; device nodes, set-user-ID bits and ACLs must work, as on any disk of the machine.
-COMMON_OPTIONS = "allow_other,dev,suid,acl"
+# Other users must get in; device nodes and set-user-ID bits must work, as on any disk of the machine.
+COMMON_OPTIONS = "allow_other,dev,suid"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,13 @@ import pytest
 from .processes import as_user
 from .support import ALICE, BOB, NOBODY, fails, names, opened, umask, write
 
+
+@pytest.fixture
+def target(rights_target: Path) -> Path:
+    """Every test here holds with ACLs enforced and without."""
+    return rights_target
+
+
 SUID_SGID = stat.S_ISUID | stat.S_ISGID
 
 

@@ -11,6 +11,13 @@ import pytest
 from .processes import Child, as_user
 from .support import ALICE, BOB, fails, names, opened, write
 
+
+@pytest.fixture
+def target(rights_target: Path) -> Path:
+    """Every test here holds with ACLs enforced and without."""
+    return rights_target
+
+
 # (mode, who is asked as: owner, group, other) -> may read, write, execute
 OWNER, GROUP, OTHER = "owner", "group", "other"
 
