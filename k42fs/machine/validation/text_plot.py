@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import log10
 from typing import Final
 
-from k42fs.machine.validation.checks import Plot
+from k42fs.machine.validation.checks import Plot, Series
 
 WIDTH, HEIGHT = 60, 12
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -15,24 +16,23 @@ LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 def curve(plot: Plot, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
     """Return *plot* drawn in *height* rows of *width* columns, with both axes' ends and a legend.
 
-    Points that a logarithmic axis cannot show are left out. Where two series meet the later one is seen,
-    but measured ones lie above expected ones, which are drawn as dots.
+    Points that a logarithmic axis cannot show are left out. Measured series are letters at their points,
+    expected ones dotted lines beneath; where two of a sort meet the later one is seen.
     """
-    shown = [
-        (i, x, y)
-        for i, series in enumerate(plot.series)
-        for x, y in series.points
-        if (x > 0 or not plot.log_x) and (y > 0 or not plot.log_y)
-    ]
+    shown = [point for series in plot.series for point in _visible(series, plot)]
     if not shown:
         return [f"{plot.title}: no points"]
-    across = _scale((x for _, x, _ in shown), plot.log_x, width)
-    down = _scale((y for _, _, y in shown), plot.log_y, height)
+    letters = iter(LETTERS)
+    marks = {series.label: "." if series.expected else next(letters) for series in plot.series}
+    across = _scale((x for x, _ in shown), plot.log_x, width)
+    down = _scale((y for _, y in shown), plot.log_y, height)
     if not plot.log_y:
         down = _Scale(min(0.0, down.low), down.high, False, height)
     grid = [[" "] * width for _ in range(height)]
-    for i, x, y in sorted(shown, key=lambda point: not plot.series[point[0]].expected):
-        grid[height - 1 - down.at(y)][across.at(x)] = "." if plot.series[i].expected else LETTERS[i % 26]
+    for series in sorted(plot.series, key=lambda each: not each.expected):
+        places = [(across.at(x), down.at(y)) for x, y in _visible(series, plot)]
+        for column, row in _line(places) if series.expected else places:
+            grid[height - 1 - row][column] = marks[series.label]
     rows = [f"{plot.title}   [{plot.y}]"]
     for n, cells in enumerate(grid):
         tick = f"{down.high:.4g}" if n == 0 else f"{down.low:.4g}" if n == height - 1 else ""
@@ -41,9 +41,20 @@ def curve(plot: Plot, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
     ends = f"{across.low:g}", f"{across.high:g}"
     scale = " (log)" if plot.log_x else ""
     rows.append(f"{'':>12}{ends[0]}{f'{plot.x}{scale}':^{width - len(ends[0]) - len(ends[1])}}{ends[1]}")
-    legend = (f"{'.' if s.expected else LETTERS[i % 26]} {s.label}" for i, s in enumerate(plot.series))
-    rows.append(f"{'':>12}{'   '.join(legend)}")
+    rows.append(f"{'':>12}{'   '.join(f'{mark} {label}' for label, mark in marks.items())}")
     return rows
+
+
+def _visible(series: Series, plot: Plot) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in series.points if (x > 0 or not plot.log_x) and (y > 0 or not plot.log_y)]
+
+
+def _line(cells: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the cells on the way from each of *cells* to the next, one per column."""
+    yield from cells[:1]
+    for (x0, y0), (x1, y1) in pairwise(cells):
+        for x in range(x0 + 1, x1 + 1):
+            yield x, round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
 
 
 class _Scale:
