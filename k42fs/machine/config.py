@@ -1,27 +1,34 @@
 """Configuration: the shape and costs of the modelled machine, and the presets to start from.
 
 Times are in processor cycles, sizes in bytes. A `MachineConfig` is a frozen value that refuses an impossible
-machine by name. Presets are TOML files in `presets/`; each field says there where its value comes from and
-how sure it is. Values that nobody measured are labelled "model preset": never print them as properties of a
-real machine.
+machine by name. Presets are TOML files, ours in `presets/` or any user's; each field says there where its
+value comes from and how sure it is. Values that nobody checked are labelled "model preset" (`labels`): never
+print them as properties of a real machine.
 
-Miss latencies are whole round trips without queueing, for h hops between two nodes:
-  clean data      local_cycles at home, else remote_cycles + 2 hop_cycles h          (requester, home,
-  requester) dirty data      dirty_cycles + hop_cycles (h1 + h2 + h3)                           (requester,
-  home, owner, requester) ownership only  upgrade_cycles + hop_cycles * the longest such tour of a sharer
+Miss latencies are whole round trips without queueing. By the formula, for h hops between two nodes:
+
+    clean data      local_cycles at home, else remote_cycles + 2 hop_cycles h     (requester, home, requester)
+    dirty data      dirty_cycles + hop_cycles (h1 + h2 + h3)               (requester, home, owner, requester)
+    ownership only  upgrade_cycles + hop_cycles * the longest such tour of a sharer
+
+or, where a preset has `..._by_distance`, the entry for the longest of those legs.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from k42fs.errors import ConfigError
+from k42fs.machine.config_rules import PROCESSORS_MAX, check, refusal
 
-PROCESSORS_MAX: Final = 1024
-TOPOLOGIES: Final = ("hypercube", "flat")
+CERTAINTIES: Final = ("source", "verified", "unverified", "invented")
+"""How sure a preset's value is: read in K42's source; in a public one; from memory or inferred; ours."""
+
+MODEL_PRESET: Final = "model preset"
+"""What to print beside a value that is unverified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +40,11 @@ class MachineConfig:
     processors: int = 8
     processors_max: int = PROCESSORS_MAX
     processors_per_node: int = 8
-    topology: Literal["hypercube", "flat"] = "hypercube"
+    topology: Literal["hypercube", "flat", "bus", "groups"] = "hypercube"
+    nodes_per_group: int = 1  # groups: nodes at distance 1 from each other; other groups are at distance 2
+    protocol: Literal["msi", "mesi", "moesi"] = "mesi"
+    interconnect: Literal["directory", "bus"] = "directory"
+    homes: Literal["address", "interleaved", "first"] = "address"  # which node holds a line's directory entry
     line_bytes: int = 64  # the coherence unit: an L2 line
     l1_bytes: int = 32768
     l1_ways: int = 8
@@ -42,13 +53,30 @@ class MachineConfig:
     l2_bytes: int = 1 << 20
     l2_ways: int = 16
     l2_cycles: int = 14
+    l3_bytes: int = 0  # shared by processors_per_l3 neighbours; 0: there is none
+    l3_ways: int = 16
+    l3_cycles: int = 40
+    processors_per_l3: int = 8
+    scale_caches_log2: int = 0  # caches of all levels have 2^-n of their sets, but one at least
     local_cycles: int = 200
     remote_cycles: int = 200
     dirty_cycles: int = 260
     upgrade_cycles: int = 160
     hop_cycles: int = 20
-    home_busy_cycles: int = 24
+    memory_by_distance: tuple[int, ...] = ()  # these three replace the formulas
+    dirty_by_distance: tuple[int, ...] = ()
+    upgrade_by_distance: tuple[int, ...] = ()
+    home_busy_cycles: int = 24  # directory: what a transaction occupies its home,
+    memory_busy_cycles: int = 0  # and this besides if memory supplies the line or is written
     inval_issue_cycles: int = 4
+    network: Literal["ideal", "links"] = "ideal"  # directory: do messages queue for links?
+    link_cycles: int = 8  # what one message occupies each directed link of its way
+    bus_address_cycles: int = 8  # bus: what the address phase of a transaction occupies,
+    bus_data_cycles: int = 32  # and its data phase, if it has one
+    clean_intervention: bool = False  # bus, MESI: an E copy supplies the data, as in "Illinois"
+    sharer_format: Literal["full", "coarse", "limited"] = "full"
+    sharer_bits: int = PROCESSORS_MAX  # per directory entry
+    notify_evictions: bool = True  # directory: clean copies do not leave in silence
     atomic_cycles: int = 20
     ipi_cycles: int = 1000
     spin_polls: int = 100  # a BLock polls so often,
@@ -56,24 +84,52 @@ class MachineConfig:
     yield_polls: int = 100  # then lets others run so often, and only then blocks
     yield_cycles: int = 60
     unblock_cycles: int = 60
+    lookahead_cycles: int = 0  # how far a processor may run ahead of the slowest before a visible event
     live_window_cycles: int = 1_000_000  # how far an idle processor's clock may lag in live mode
     history: int = 32  # reservations remembered per lock, line or home
     ring_events: int = 64
     seed: int = 0
+    unverified: tuple[str, ...] = field(default=(), compare=False, repr=False)  # see `labels`
 
     def __post_init__(self) -> None:
         """Refuse an impossible machine. Raises ConfigError naming field, value and rule."""
-        _check_numbers(self)
-        _check_caches(self)
-        if self.processors > self.processors_max:
-            raise _refusal("processors", self.processors, f"{self.name} has at most {self.processors_max}")
-        if self.topology not in TOPOLOGIES:
-            raise _refusal("topology", self.topology, f"must be one of {', '.join(TOPOLOGIES)}")
+        check(self)
 
     @property
     def nodes(self) -> int:
         """Number of nodes that hold a processor."""
         return -(-self.processors // self.processors_per_node)
+
+    @property
+    def l1_sets(self) -> int:
+        """Sets of an L1: a power of two."""
+        return max(1, self.l1_bytes // (self.l1_ways * self.l1_line_bytes) >> self.scale_caches_log2)
+
+    @property
+    def l2_sets(self) -> int:
+        """Sets of an L2: a power of two."""
+        return max(1, self.l2_bytes // (self.l2_ways * self.line_bytes) >> self.scale_caches_log2)
+
+    @property
+    def l3_sets(self) -> int:
+        """Sets of an L3, any number: 0 if there is none."""
+        sets = self.l3_bytes // (self.l3_ways * self.line_bytes)
+        return max(1, sets >> self.scale_caches_log2) if sets else 0
+
+    @property
+    def sharer_pointers(self) -> int:
+        """Processors that an entry of the "limited" format can name: ceil(log2 processors) bits each."""
+        return self.sharer_bits // max(1, (self.processors - 1).bit_length())
+
+    @property
+    def sharer_group(self) -> int:
+        """Processors that one bit of the "coarse" format stands for."""
+        return -(-self.processors // self.sharer_bits)
+
+    @property
+    def cycles_per_ms(self) -> int:
+        """Cycles in a millisecond."""
+        return self.mhz * 1000
 
     @property
     def poll_cycles_max(self) -> int:
@@ -85,99 +141,90 @@ class MachineConfig:
         """How long it waits before it blocks if its processor has nothing else to run."""
         return self.poll_cycles_max + self.yield_polls * self.yield_cycles
 
+    @property
+    def distance_max(self) -> int:
+        """The largest distance between two nodes that hold a processor."""
+        if self.topology == "hypercube":
+            return (self.nodes - 1).bit_length()
+        if self.topology == "bus" or self.nodes == 1:
+            return 0
+        return 2 if self.topology == "groups" and self.nodes > self.nodes_per_group else 1
+
     def node(self, vp: int) -> int:
         """Return the node of processor *vp*."""
         return vp // self.processors_per_node
 
     def hops(self, a: int, b: int) -> int:
         """Return the distance between nodes *a* and *b*."""
-        return (a ^ b).bit_count() if self.topology == "hypercube" else int(a != b)
+        if self.topology == "hypercube":
+            return (a ^ b).bit_count()
+        if a == b or self.topology == "bus":
+            return 0
+        if self.topology == "flat":
+            return 1
+        return 1 if a // self.nodes_per_group == b // self.nodes_per_group else 2
 
-
-def _refusal(field: str, value: object, rule: str) -> ConfigError:
-    return ConfigError(f"{field}={value!r}: {rule}")
-
-
-LIMITS: Final = {"l1_bytes": 1 << 24, "l2_bytes": 1 << 30, "history": 4096, "ring_events": 1 << 16}
-_POSITIVE = (
-    "mhz",
-    "processors_per_node",
-    "l1_ways",
-    "l2_ways",
-    "l1_cycles",
-    "live_window_cycles",
-    "ring_events",
-)
-
-
-def _check_numbers(config: MachineConfig) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name in ("name", "topology"):
-            continue
-        if type(value) is not int:
-            raise _refusal(field.name, value, "must be a whole number")
-        if value < 0 and field.name != "seed":
-            raise _refusal(field.name, value, "must not be negative")
-        if value > LIMITS.get(field.name, 1 << 40) and field.name != "seed":
-            raise _refusal(field.name, value, f"must not exceed {LIMITS.get(field.name, 1 << 40)}")
-        if value == 0 and field.name in _POSITIVE:
-            raise _refusal(field.name, value, "must be at least 1")
-    for name in ("processors", "processors_max"):
-        if not 1 <= getattr(config, name) <= PROCESSORS_MAX:
-            raise _refusal(name, getattr(config, name), f"must be from 1 to {PROCESSORS_MAX}")
-    if config.history < 2:
-        raise _refusal("history", config.history, "must be at least 2")
-
-
-def _check_caches(config: MachineConfig) -> None:
-    for name in ("line_bytes", "l1_line_bytes"):
-        value = getattr(config, name)
-        if value.bit_count() != 1 or not 16 <= value <= 4096:
-            raise _refusal(name, value, "must be a power of two from 16 to 4096")
-    if config.l1_line_bytes > config.line_bytes:
-        raise _refusal(
-            "l1_line_bytes", config.l1_line_bytes, f"must not exceed line_bytes={config.line_bytes}"
-        )
-    for level, line in (("l1", config.l1_line_bytes), ("l2", config.line_bytes)):
-        size, ways = getattr(config, f"{level}_bytes"), getattr(config, f"{level}_ways")
-        sets, rest = divmod(size, ways * line)
-        if rest or sets.bit_count() != 1:
-            rule = f"must be {level}_ways={ways} times the line of {line} bytes times a power of two"
-            raise _refusal(f"{level}_bytes", size, rule)
-    if config.l1_bytes > config.l2_bytes:
-        raise _refusal(
-            "l1_bytes", config.l1_bytes, f"must not exceed l2_bytes={config.l2_bytes}: L2 includes L1"
-        )
-    if config.l1_cycles > config.l2_cycles:
-        raise _refusal("l1_cycles", config.l1_cycles, f"must not exceed l2_cycles={config.l2_cycles}")
+    def labels(self) -> dict[str, str]:
+        """Return what to print beside each field whose value must not be taken for a real machine's."""
+        return dict.fromkeys(self.unverified, MODEL_PRESET)
 
 
 def preset_names() -> tuple[str, ...]:
-    """Return the names of the presets, sorted."""
+    """Return the names of the presets that come with k42fs, sorted."""
     folder = resources.files("k42fs.machine") / "presets"
     return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
 def preset_table(name: str) -> dict[str, dict[str, Any]]:
-    """Return the preset as written: field -> {value, certainty, source}. Raises ConfigError: no such
-    preset."""
+    """Return a preset as written: field -> {value, certainty, source}; *name* may be the path of a user's
+    file, in which a field may also be just its value, which is then unverified.
+
+    Raises: ConfigError: no such preset or file, or the file is not of that form.
+    """
     names = preset_names()
-    if name not in names:
-        raise _refusal("preset", name, f"must be one of {', '.join(names)}")
-    text = (resources.files("k42fs.machine") / "presets" / f"{name}.toml").read_text()
-    return tomllib.loads(text)
+    if name in names:
+        text = (resources.files("k42fs.machine") / "presets" / f"{name}.toml").read_text()
+    elif name.endswith(".toml"):
+        try:
+            text = Path(name).read_text()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise refusal("preset", name, f"cannot be read: {exc}") from exc
+    else:
+        raise refusal("preset", name, f"must be one of {', '.join(names)}, or a path that ends in .toml")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise refusal("preset", name, f"is not TOML: {exc}") from exc
+    return {key: _entry(key, entry) for key, entry in table.items()}
+
+
+def _entry(key: str, entry: Any) -> dict[str, Any]:  # noqa: ANN401  (whatever TOML can say)
+    """Return one field of a preset in full."""
+    full: dict[str, Any] = {"value": entry, "certainty": "unverified", "source": "not given"}
+    if isinstance(entry, dict):
+        full = entry
+    if set(full) != {"value", "certainty", "source"}:
+        raise refusal(key, full, "must be a value, or have value, certainty and source")
+    if full["certainty"] not in CERTAINTIES:
+        raise refusal(f"{key}.certainty", full["certainty"], f"must be one of {', '.join(CERTAINTIES)}")
+    if isinstance(full["value"], list):
+        full["value"] = tuple(full["value"])
+    return full
 
 
 def preset(name: str, **overrides: Any) -> MachineConfig:  # noqa: ANN401  (fields differ in type; checked by the config)
-    """Return preset *name* with some fields replaced; `processors` may be anything up to the preset's
-    maximum.
+    """Return preset *name*, or the one in a user's file of that path, with some fields replaced; `processors`
+    may be anything up to the preset's maximum. What a file leaves out is as in the default preset.
 
     Raises: ConfigError: no such preset or field, or an impossible machine.
     """
-    values = {field: entry["value"] for field, entry in preset_table(name).items()}
-    known = {field.name for field in fields(MachineConfig)}
-    for field, value in overrides.items():
-        if field not in known:
-            raise _refusal(field, value, "is no field of MachineConfig")
-    return MachineConfig(**{"name": name, **values, **overrides})
+    table = preset_table(name)
+    known = {entry.name for entry in fields(MachineConfig)} - {"unverified"}
+    for key, value in [*((key, entry["value"]) for key, entry in table.items()), *overrides.items()]:
+        if key not in known:
+            raise refusal(key, value, "is no field of MachineConfig")
+    values = {key: entry["value"] for key, entry in table.items()}
+    labelled = (key for key, entry in table.items() if entry["certainty"] == "unverified")
+    unverified = tuple(key for key in labelled if key not in overrides)
+    stem = name if name in preset_names() else Path(name).stem
+    return MachineConfig(**{"name": stem, "unverified": unverified, **values, **overrides})

@@ -58,6 +58,7 @@ class Memory:
         self._config = config
         self._line_bytes = config.line_bytes
         self._home_shift = NODE_SHIFT - (config.line_bytes.bit_length() - 1)
+        self._nodes, self._homes = config.nodes, config.homes
         self._pools: dict[tuple[Kind, int, int], list[Addr]] = {}  # (kind, processor or node, bytes)
         self._tops: dict[int, int] = {}  # node and region -> first offset never used
         self._pages: dict[int, tuple[Addr, int]] = {}  # page number -> first block in it, bytes of its blocks
@@ -110,8 +111,12 @@ class Memory:
         return Addr(self._config.node(vp) << NODE_SHIFT | LTT_REGION << REGION_SHIFT | vp << LTT_SHIFT)
 
     def home(self, line: int) -> int:
-        """Return the node that holds the directory entry of *line* (an address divided by the line size)."""
-        return line >> self._home_shift
+        """Return the node that holds the directory entry of *line* (an address divided by the line size):
+        that of the address's node bits, or the next one line by line, or node 0, as `config.homes` has it.
+        """
+        if self._homes == "address":
+            return (line >> self._home_shift) % self._nodes
+        return line % self._nodes if self._homes == "interleaved" else 0
 
     def describe(self, addr: int) -> tuple[str, str]:
         """Return which object and field lie at *addr*: ("", "") if nothing was ever there."""

@@ -118,3 +118,14 @@ def test_unmodelled_addresses_are_distinct_and_ascending() -> None:
     blocks = [memory.alloc(0, SMALL), memory.alloc(1, 100), memory.alloc(0, SMALL)]
     assert blocks == sorted(set(blocks))
     memory.free(3, blocks[0])
+
+
+def test_homes_follow_the_address_or_alternate_or_are_all_one() -> None:
+    first = Addr(3 << 52)
+    for homes, expected in (("address", [3, 3, 3]), ("interleaved", [0, 1, 2]), ("first", [0, 0, 0])):
+        memory = Memory(preset("dir-1024", processors=64, homes=homes))
+        assert [memory.home((first + 64 * i) // 64) for i in range(3)] == expected
+
+
+def test_an_address_of_no_node_that_is_there_has_a_home_all_the_same() -> None:
+    assert Memory(preset("dir-1024", processors=24)).home((7 << 52) // 64) == 7 % 3
