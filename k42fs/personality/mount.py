@@ -82,7 +82,8 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
         trio.run(_run, operations, on_ready)
     finally:
         notifier.close()
-        pyfuse3.close(unmount=True)
+        # A path is all that libfuse knows of its mount: it would take away a newer one that is in front there now.
+        pyfuse3.close(unmount=device is not None and _device_at(path) == device)
         if device is not None and _device_at(path) == device:
             _detach(path)
         waiting.uninstall()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .mounting import K42Mount, is_mounted, k42fs, wait_until_gone
+from .mounting import K42Mount, is_mounted, is_running, k42fs, wait_until_gone
 from .processes import Child
 from .support import eventually, names, write
 
@@ -99,3 +99,25 @@ def test_a_hung_daemon_is_detached_lazily_at_once(new_mount: Callable[..., K42Mo
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until_gone(mount.path, pid)
+
+
+@pytest.mark.parametrize("ending", ["last file closed", "signal"])
+def test_a_daemon_that_ends_late_leaves_the_newer_mount_at_its_path(
+    new_mount: Callable[..., K42Mount], ending: str
+) -> None:
+    mount = new_mount()
+    older = mount.pid
+    fd = os.open(mount.path / "file", os.O_CREAT | os.O_RDWR)
+    try:
+        assert k42fs("umount", "--lazy", mount.path).status == 0
+        mount.start()
+        write(mount.path / "new", b"of the newer mount")
+        if ending == "signal":  # it is still in use, so libfuse takes its mount for alive
+            os.kill(older, signal.SIGTERM)
+            eventually(lambda: not is_running(older), "the older daemon ends")
+    finally:
+        os.close(fd)
+    eventually(lambda: not is_running(older), "the older daemon ends")
+    assert is_mounted(mount.path)
+    assert (mount.path / "new").read_bytes() == b"of the newer mount"
+    mount.stop()
