@@ -136,9 +136,25 @@ def objects(as_json: bool, path: str) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-r", "--resolve", "resolved", multiple=True, metavar="NAME", help="Show where NAME leads; see below."
+)
+@click.option("--no-follow", is_flag=True, help="With --resolve: do not follow a link that NAME ends in.")
 @click.argument("path", metavar="[PATH]", default=".")
-def ns(as_json: bool, path: str) -> None:
-    """Show the name space of the mount that holds PATH: servers, prefixes, binds, what is hidden by what."""
+def ns(as_json: bool, resolved: Sequence[str], no_follow: bool, path: str) -> None:
+    """Show the name space of the mount that holds PATH: servers, prefixes, binds, what is hidden by what.
+
+    With --resolve, show instead how K42 finds the file called NAME, an absolute path in the mount's own name
+    space: the prefix that matched, its server and what is left for the server to walk, the links followed, and
+    the file with its object. Repeated, all NAMEs are asked of one client, which knows the links it has met.
+    """
+    if resolved:
+        from k42fs.cli.resolving import show_resolutions
+
+        show_resolutions(path, resolved, as_json, no_follow)
+        return
+    if no_follow:
+        raise click.UsageError("--no-follow says how to --resolve a NAME: give one")
     from k42fs.cli.showing import show_control
 
     show_control(path, "mounts", as_json)

@@ -4,6 +4,9 @@ Always there, never listed. A file's text is made when it is opened and stays as
 nothing here is cached by the kernel. One write is one command. What a write cannot mean is refused with
 nothing changed: EINVAL for a bad value, ENODATA for an unknown key, EROFS for what can only be read.
 
+A transaction file is opened for reading and writing: a write asks, and what is read next on the same handle is
+the answer. It cannot be sought in, so that reading begins with the answer wherever the write ended.
+
 The names and what they show are in `control_files.py`.
 """
 
@@ -12,6 +15,8 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pyfuse3
@@ -26,7 +31,7 @@ from k42fs.errors import (
     ReadOnlyError,
 )
 from k42fs.machine import Thread
-from k42fs.personality.control_files import ControlFile, ControlFiles
+from k42fs.personality.control_files import ControlFile, ControlFiles, Transaction
 from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
 
@@ -34,16 +39,22 @@ CONTROL_NAME: Final = b".k42"
 
 
 class ControlText:
-    """One open control file: its text at the moment it was opened."""
+    """One open control file: its text at the moment it was opened, or the answer to what was last asked of it.
 
-    __slots__ = ("file", "text")
+    `start` is the file offset of the text's first byte.
+    """
 
-    def __init__(self, file: ControlFile, text: bytes) -> None:
+    __slots__ = ("file", "start", "text", "transaction")
+
+    def __init__(self, file: ControlFile, text: bytes, transaction: Transaction | None = None) -> None:
         self.file = file
         self.text = text
+        self.start = 0
+        self.transaction = transaction
 
     def read(self, offset: int, size: int) -> bytes:
-        return self.text[offset : offset + size]
+        first = offset - self.start
+        return self.text[first : first + size] if first >= 0 else b""
 
 
 class Control:
@@ -78,7 +89,7 @@ class Control:
         else:
             file = self._file(node_id)
             mode = (0o444 if file.read else 0) | (0o200 if file.write else 0)
-            entry.st_mode = stat.S_IFREG | mode
+            entry.st_mode = stat.S_IFREG | (0o666 if file.begin else mode)
         entry.st_uid = os.geteuid()
         entry.st_gid = os.getegid()
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._started_ns
@@ -88,7 +99,7 @@ class Control:
         """Accept a truncation, which shells do before they write; refuse the rest."""
         if node_id == CONTROL_BASE or fields.update_mode or fields.update_uid or fields.update_gid:
             raise NotPermittedError("the entries of .k42 are fixed")
-        if fields.update_size and self._file(node_id).write is None:
+        if fields.update_size and not self._file(node_id).is_writable:
             raise ReadOnlyError
         return self.attributes(node_id)
 
@@ -96,17 +107,28 @@ class Control:
         """Open a file; its text is made now."""
         file = self._file(node_id)
         access = flags & os.O_ACCMODE
-        if access != os.O_RDONLY and file.write is None:
+        if access != os.O_RDONLY and not file.is_writable:
             raise ReadOnlyError
+        if file.begin is not None and access != os.O_RDONLY:
+            return self._begin(th, file, file.begin)
         text = file.read() if file.read is not None and access != os.O_WRONLY else b""
         handle = self._handles.add(th.vp, th.creds, None, ControlText(file, text))
         return pyfuse3.FileInfo(fh=handle.number, direct_io=True)
 
+    def _begin(self, th: Thread, file: ControlFile, begin: Callable[[], Transaction]) -> pyfuse3.FileInfo:
+        """Open a transaction; it is asked with all rights that the caller has now."""
+        creds = replace(th.creds, groups=_groups(th.creds.pid))
+        handle = self._handles.add(th.vp, creds, None, ControlText(file, b"", begin()))
+        return pyfuse3.FileInfo(fh=handle.number, direct_io=True, nonseekable=True)
+
     async def write(self, th: Thread, opened: ControlText, offset: int, data: bytes) -> int:
-        """Carry out one command: the whole of *data*, a newline at its end allowed."""
-        assert opened.file.write is not None, "opened for writing"
+        """Carry out one command, or ask one question: the whole of *data*, a newline at its end allowed."""
         if b"\0" in data:
             raise InvalidArgumentError("a control file takes one command for each write")
+        if opened.transaction is not None:
+            await _ask(th, opened, opened.transaction, offset, data)
+            return len(data)
+        assert opened.file.write is not None, "opened for writing"
         self._refusals.pop(opened.file, None)
         try:
             await opened.file.write(th, data.strip())
@@ -114,6 +136,11 @@ class Control:
             self._refusals[opened.file] = str(exc)
             raise
         return len(data)
+
+    async def release(self, th: Thread, opened: ControlText) -> None:
+        """Close a file."""
+        if opened.transaction is not None:
+            await opened.transaction.end(th)
 
     def refusal(self, node_id: int, name: bytes) -> bytes:
         """Return why the last write to a file was refused: its attribute `user.k42.error`, which an errno cannot tell.
@@ -146,3 +173,23 @@ class Control:
         if not 0 <= index < len(self._names):
             raise NotDirectoryError if index < 0 else NameNotFoundError
         return self._files[self._names[index]]
+
+
+async def _ask(
+    th: Thread, opened: ControlText, transaction: Transaction, offset: int, question: bytes
+) -> None:
+    """Ask; what is read from now on is the answer, also to a question that failed."""
+    opened.start, opened.text = offset, b""  # a write that fails leaves the kernel's file position as it was
+    try:
+        await transaction.ask(th, question.removesuffix(b"\n"))
+        opened.start = offset + len(question)
+    finally:
+        opened.text = transaction.answer
+
+
+def _groups(pid: int) -> frozenset[int]:
+    """Return the supplementary groups of a process, none if it has gone; a request does not carry them."""
+    try:
+        return frozenset(pyfuse3.get_sup_groups(pid))
+    except OSError:
+        return frozenset()

@@ -7,11 +7,13 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
 from k42fs.personality import control_text
+from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.options import LOG_LEVELS, MountOptions
 from k42fs.version import version
 
@@ -20,83 +22,122 @@ if TYPE_CHECKING:
 
 Write = Callable[[Thread, bytes], Awaitable[None]]
 RESET_WORDS: Final = {b"1", b"all"}
+STATISTICS_APART: Final = ("calls", "locks", "lines")
+"""Parts of the machine's statistics that have files of their own."""
+
+
+class Transaction(Protocol):
+    """What one open handle of a transaction file asks, one question for each write."""
+
+    @property
+    def answer(self) -> bytes:
+        """The answer to the last question, as far as it could be found; empty before, and if it was nonsense."""
+
+    async def ask(self, th: Thread, question: bytes) -> None:
+        """Find the answer. Raises the K42Error that the asker is to see."""
+
+    async def end(self, th: Thread) -> None:
+        """The handle is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlFile:
-    """One attribute file. `read` gives its whole text; `write` carries out one command."""
+    """One attribute file. `read` gives its whole text; `write` carries out one command.
+
+    `begin` makes a transaction file of it: each open for writing has a transaction of its own.
+    """
 
     read: Callable[[], bytes] | None
     write: Write | None = None
+    begin: Callable[[], Transaction] | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        return self.write is not None or self.begin is not None
 
 
 ControlFiles = dict[bytes, ControlFile]
 
 
-def control_files(operations: Face, options: MountOptions) -> ControlFiles:
+def control_files(face: Face, options: MountOptions) -> ControlFiles:
     """Return the files of `.k42` in their order."""
-    machine = operations.machine
-    system = operations.system
+    machine, system = face.machine, face.system
+    config = Config(face, options)
+    return {
+        **_shown("processors", lambda: _apart(machine.statistics()), control_text.processors),
+        **_shown("calls", lambda: machine.statistics()["calls"], control_text.calls),
+        **_shown("locks", lambda: machine.statistics()["locks"], control_text.locks),
+        **_shown("lines", lambda: machine.statistics()["lines"], control_text.lines),
+        **_shown("objects", lambda: _objects(face), control_text.objects),
+        b"mounts": ControlFile(lambda: system.listing()[0].encode(), face.change_names),
+        b"mounts.json": ControlFile(lambda: _json(system.listing()[1])),
+        b"resolve": _transaction(partial(Resolving, system, resolution_text), f"{RESOLVE_USAGE}\n".encode()),
+        b"resolve.json": _transaction(partial(Resolving, system, _json), _json({"usage": RESOLVE_USAGE})),
+        **_shown("config", config.values, control_text.keys_and_values, config.change),
+        **_shown("version", lambda: {"version": version()}, lambda value: value["version"] + "\n"),
+        b"reset": ControlFile(None, partial(_reset, face)),
+    }
 
-    def config() -> dict[str, Any]:
-        values = {**asdict(options), "log_level": logging.getLevelName(logging.getLogger().level).lower()}
-        values["kernel_flags"] = list(options.kernel_flags)
+
+def _shown(
+    name: str, value: Callable[[], Any], text: Callable[[Any], str], write: Write | None = None
+) -> ControlFiles:
+    """Return a file that shows *value* as text, and its JSON twin."""
+    return {
+        name.encode(): ControlFile(lambda: text(value()).encode(), write),
+        f"{name}.json".encode(): ControlFile(lambda: _json(value())),
+    }
+
+
+def _transaction(begin: Callable[[], Transaction], usage: bytes) -> ControlFile:
+    """Return a transaction file; who opens it for reading only is told how it is used."""
+    return ControlFile(lambda: usage, begin=begin)
+
+
+def _apart(statistics: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in statistics.items() if key not in STATISTICS_APART}
+
+
+def _objects(face: Face) -> dict[str, Any]:
+    return {**face.system.object_statistics(), "kernel_nodes": len(face.nodes.by_id)}
+
+
+async def _reset(face: Face, _th: Thread, command: bytes) -> None:
+    if command not in RESET_WORDS:
+        raise InvalidArgumentError("write 1 or all")
+    face.machine.reset_statistics()
+
+
+class Config:
+    """What the mount was told, and the little of it that can be changed later."""
+
+    def __init__(self, face: Face, options: MountOptions) -> None:
+        self._face = face
+        self._options = options
+
+    def values(self) -> dict[str, Any]:
+        """Return every option and what it is now, then the daemon's own figures."""
         return {
-            **values,
+            **asdict(self._options),
+            "log_level": logging.getLevelName(logging.getLogger().level).lower(),
+            "kernel_flags": list(self._options.kernel_flags),
             "pid": os.getpid(),
-            "requests": operations.requests,
-            "handles": len(operations.handles),
+            "requests": self._face.requests,
+            "handles": len(self._face.handles),
         }
 
-    async def set_config(_th: Thread, command: bytes) -> None:
+    async def change(self, _th: Thread, command: bytes) -> None:
+        """Carry out KEY=VALUE."""
         key, has_value, value = command.decode(errors="replace").partition("=")
         if not has_value:
             raise InvalidArgumentError("write KEY=VALUE")
-        if key not in config():
+        if key not in self.values():
             raise NoDataError(f"there is no key {key}")
         if key != "log_level":
             raise ReadOnlyError(f"{key} is fixed when the file system is mounted")
         if value not in LOG_LEVELS:
             raise ConfigError(f"log_level={value}: unknown; one of {', '.join(LOG_LEVELS)}")
         logging.getLogger().setLevel(value.upper())
-
-    async def reset(_th: Thread, command: bytes) -> None:
-        if command not in RESET_WORDS:
-            raise InvalidArgumentError("write 1 or all")
-        machine.reset_statistics()
-
-    async def change_names(th: Thread, command: bytes) -> None:
-        await operations.change_names(th, command)
-
-    def objects() -> dict[str, Any]:
-        return {**system.object_statistics(), "kernel_nodes": len(operations.nodes.by_id)}
-
-    def part(name: str) -> Callable[[], Any]:
-        return lambda: machine.statistics()[name]
-
-    def processors() -> dict[str, Any]:
-        statistics = machine.statistics()
-        return {key: value for key, value in statistics.items() if key not in ("locks", "lines", "calls")}
-
-    files: ControlFiles = {}
-
-    def show(
-        name: str, value: Callable[[], Any], text: Callable[[Any], str], write: Write | None = None
-    ) -> None:
-        files[name.encode()] = ControlFile(lambda: text(value()).encode(), write)
-        files[f"{name}.json".encode()] = ControlFile(lambda: _json(value()))
-
-    show("processors", processors, control_text.processors)
-    show("calls", part("calls"), control_text.calls)
-    show("locks", part("locks"), control_text.locks)
-    show("lines", part("lines"), control_text.lines)
-    show("objects", objects, control_text.objects)
-    files[b"mounts"] = ControlFile(lambda: system.listing()[0].encode(), change_names)
-    files[b"mounts.json"] = ControlFile(lambda: _json(system.listing()[1]))
-    show("config", config, control_text.keys_and_values, set_config)
-    show("version", lambda: {"version": version()}, lambda value: value["version"] + "\n")
-    files[b"reset"] = ControlFile(None, reset)
-    return files
 
 
 def _json(value: object) -> bytes:

@@ -66,7 +66,9 @@ class FileOperations(Face):
     async def release(self, th: Thread, handle: Handle[Any]) -> None:
         """Close."""
         self.handles.remove(handle.number)
-        if handle.opened.__class__ is not ControlText:
+        if handle.opened.__class__ is ControlText:
+            await self.control.release(th, handle.opened)
+        else:
             await th.deref(handle.tree).release(th, handle.opened)
 
     @by_handle

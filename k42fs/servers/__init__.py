@@ -2,7 +2,7 @@
 
 ```text
 name server    pathname.py, mount_table.py, mount_point_mgr.py, mount_client.py, name_space.py
-               the mount table as a replicated object, and how a path meets it
+               the mount table as a replicated object, and how a path meets it; trail.py: step by step
 
 file library   name_tree.py     NameTree, the face of a file server: names; tree_files.py: inodes, open files
                fs_file.py       FSFile and FileSystem, the seam to what is below

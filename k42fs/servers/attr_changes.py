@@ -31,6 +31,10 @@ class AttrChanges:
             and self.mtime_ns is None
         )
 
+    def touches_rights(self) -> bool:
+        """Whether who may do what can differ afterwards."""
+        return self.mode is not None or self.uid is not None or self.gid is not None
+
 
 def without_suid(mode: int) -> int:
     """*mode* as chown, write and truncate leave it: no set-user-ID, no set-group-ID on what the group may

@@ -47,12 +47,12 @@ ROOT: Final = Creds(0, 0)
 """Used where a thread carries no credentials: daemons, and the system itself."""
 
 
-def may(creds: Creds, file: FSFile, mask: int) -> bool:
-    """Whether *creds* may do all of *mask* (READ, WRITE, SEARCH bits) to *file*. Pure."""
+def may(creds: Creds, file: FSFile, mask: int, *, by_acl: bool = True) -> bool:
+    """Whether *creds* may do all of *mask* (READ, WRITE, SEARCH bits) to *file*, its ACL heeded if *by_acl*. Pure."""
     mode = file.mode
     if creds.uid == 0:  # CAP_DAC_OVERRIDE; executing still needs one x bit somewhere, directories excepted
         return not mask & SEARCH or file.is_dir or mode & 0o111 != 0
-    acl = file.xattrs.get(posix_acl.ACCESS) if file.xattrs else None
+    acl = file.xattrs.get(posix_acl.ACCESS) if file.xattrs and by_acl else None
     if acl is not None:
         return posix_acl.allows(posix_acl.parse(acl), file.uid, file.gid, creds.uid, creds.in_group, mask)
     if creds.uid == file.uid:
@@ -62,9 +62,9 @@ def may(creds: Creds, file: FSFile, mask: int) -> bool:
     return mask & ~mode & 7 == 0
 
 
-def check_may(creds: Creds, file: FSFile, mask: int) -> None:
+def check_may(creds: Creds, file: FSFile, mask: int, *, by_acl: bool = True) -> None:
     """Raise PermissionDeniedError unless `may`."""
-    if not may(creds, file, mask):
+    if not may(creds, file, mask, by_acl=by_acl):
         raise PermissionDeniedError(f"uid {creds.uid} lacks rights {mask:o} on inode {file.ino}")
 
 

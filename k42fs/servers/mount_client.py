@@ -28,11 +28,10 @@ from k42fs.servers.mount_point_mgr import NODE_CYCLES
 from k42fs.servers.mount_table import Found, Snapshot
 from k42fs.servers.pathname import DotDot, PathName
 from k42fs.servers.symlink_cache import CachedLink, LinkKey, SymlinkCache
+from k42fs.servers.trail import LinkStep, PrefixStep, Trail
 
 LINKS_MAX: Final = 40
 """Links followed in one resolution: Linux's bound. The next one is ELOOP."""
-
-K42_LINKS_MAX: Final = 11
 
 FIRST_VP: Final = VP(0)
 
@@ -53,25 +52,15 @@ class ClientCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """A path with `links` links replaced so far, and the table that says which of its components may be
-    links.
+class Resolved:
+    """A whole-path lookup: the mount found for *path*, whose known links are replaced, and the table used.
+
+    The table says which components of the path may be links that the client does not know.
     """
 
     snapshot: Snapshot
-    path: PathName
-    links: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A whole-path lookup: the mount found, and the path with `links` known links replaced by their
-    targets.
-    """
-
     found: Found
     path: PathName
-    links: int
 
 
 class MountPointMgrClient:
@@ -119,29 +108,21 @@ class MountPointMgrClient:
             self.lock.release(th)
         return snapshot
 
-    async def lookup(self, th: Thread, path: PathName, *, follows_last: bool = True) -> Resolved:
+    async def lookup(
+        self, th: Thread, path: PathName, *, follows_last: bool = True, trail: Trail | None = None
+    ) -> Resolved:
         """Find the mount for *path*, replacing the links that this client knows. No call when warm.
+
+        *path* is lexical, K42's form. *trail* has the links that this resolution has followed already.
 
         Raises:
             NameNotFoundError: no mount covers the path.
-            SymlinkLoopError, InvalidArgumentError: see `replace_known_links`.
-        """
-        known = await self.replace_known_links(th, path, follows_last=follows_last)
-        return Resolved(known.snapshot.lookup(known.path.components), known.path, known.links)
-
-    async def replace_known_links(
-        self, th: Thread, path: PathName, *, follows_last: bool = True, links: int = 0
-    ) -> Replaced:
-        """Return *path* with the links that this client knows replaced by their targets, and the table used.
-
-        *links* were followed already in this resolution. *path* is lexical, K42's form.
-
-        Raises:
             SymlinkLoopError: more links than `links_max`.
             InvalidArgumentError: a ".." is left in *path*.
         """
         if path.has_dotdot:
             raise InvalidArgumentError(f"whole-path lookups need a lexical path: {path}")
+        trail = Trail() if trail is None else trail
         snapshot = await self.refresh(th)
         self.counts.lookups += 1
         follows_last = follows_last or path.wants_directory
@@ -150,26 +131,32 @@ class MountPointMgrClient:
             on_tree = snapshot.depth_at(path.components)
             known = self.links.first(path.components, on_tree, follows_last=follows_last)
             if known is None:
-                return Replaced(snapshot, path, links)
+                found = snapshot.lookup(path.components)
+                trail.add(PrefixStep(path, found))
+                return Resolved(snapshot, found, path)
             depth, link = known
-            path, links = self.follow(path, depth, link.target, links)
+            path = self.follow(path, depth, link.target, trail, is_known=True)
 
-    def follow(self, path: PathName, depth: int, target: bytes, links: int) -> tuple[PathName, int]:
-        """Replace the link at *depth* of *path* by its *target*, and count it.
+    def follow(self, path: PathName, depth: int, target: bytes, trail: Trail, *, is_known: bool) -> PathName:
+        """Replace the link at *depth* of *path* by its *target*, and count it in *trail*.
 
         Raises:
-            SymlinkLoopError: *links* were as many as allowed.
+            SymlinkLoopError: *trail* has as many as allowed.
         """
-        if links >= self.links_max:
+        if trail.links >= self.links_max:
             raise SymlinkLoopError(f"more than {self.links_max} links, the last at {path}")
         self.counts.links_followed += 1
-        return replace_link(path, depth, target), links + 1
+        result = replace_link(path, depth, target)
+        trail.add(LinkStep(PathName(path.components[:depth]), target, is_known, result))
+        return result
 
     async def watch_links(self, th: Thread) -> None:
-        """Make sure that removed links are reported. To be called before reading a link to remember."""
+        """Make sure that removed links are reported, until `destroy`. Called before reading a link to remember."""
         if not self._is_watching:
             self.counts.calls += 1
             await th.deref(self.mgr).watch_links(th)
+            if self._is_watching:  # another thread of this process was faster: it counts once
+                await th.deref(self.mgr).unwatch_links(th)
             self._is_watching = True
 
     async def remember_link(
@@ -185,8 +172,12 @@ class MountPointMgrClient:
         if winner is not None and await self.refresh(th) is seen:
             self.links.add(path.components, CachedLink(target, LinkKey(winner.server, ino), winner.mount_id))
 
-    def destroy(self, th: Thread) -> None:
-        """Give the modelled memory back: the process ends."""
+    async def destroy(self, th: Thread) -> None:
+        """Keep links no more and give the modelled memory back: the process ends."""
+        if self._is_watching:
+            self._is_watching = False
+            self.counts.calls += 1
+            await th.deref(self.mgr).unwatch_links(th)
         self._memory.free(th.vp, self.addr)
 
 
@@ -205,11 +196,9 @@ def replace_link(path: PathName, depth: int, target: bytes) -> PathName:
 
 
 __all__ = [
-    "K42_LINKS_MAX",
     "LINKS_MAX",
     "ClientCounts",
     "MountPointMgrClient",
-    "Replaced",
     "Resolved",
     "replace_link",
 ]

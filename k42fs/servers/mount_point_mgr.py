@@ -156,7 +156,7 @@ class MountPointMgrRep(Rep):
     async def bind(
         self, th: Thread, old: PathName, new: PathName, *, is_coverable: bool = True
     ) -> MountEntry:
-        """Mount at *new* what *old* names now. Neither may lead through links: see NameSpace.bind."""
+        """Mount at *new* what *old* names now. The table knows no links: those in *old* are its server's to follow."""
         return await self.root.change(th, lambda table: table.bind(old, new, is_coverable=is_coverable))
 
     async def unregister(self, th: Thread, path: PathName) -> Unmounted:
@@ -175,7 +175,11 @@ class MountPointMgrRep(Rep):
     async def watch_links(self, th: Thread) -> None:
         """Have servers report removed links from now on. A client says so before it reads its first link."""
         # Not by our own flag: while that is being published, another processor's may still be down.
-        await self.root.watch_links(th)
+        await self.root.watch_links(th, 1)
+
+    async def unwatch_links(self, th: Thread) -> None:
+        """Take one `watch_links` back: that client keeps no links any more."""
+        await self.root.watch_links(th, -1)
 
     async def links_removed(self, th: Thread, keys: Iterable[LinkKey]) -> None:
         """Report links that a server no longer has under the names they had. Nearly free if nobody cares.
@@ -212,7 +216,7 @@ class MountPointMgr(MultiRepRoot):
         super().__init__(cos, cluster, at=at)
         self._table = table if table is not None else MountTable()
         self._owner_uid = owner_uid
-        self._is_watched = False
+        self._watchers = 0
         self._gone: deque[tuple[int, LinkKey]] = deque()
         self._forgotten = self._table.snapshot.version  # reports up to here are no longer in the log
         self.master_addr: Addr = cos.memory.alloc(VP(0), MASTER, MASTER.kind, owner=self)
@@ -224,7 +228,7 @@ class MountPointMgr(MultiRepRoot):
 
     async def make_rep(self, th: Thread) -> MountPointMgrRep:
         await th.touch(MASTER_COPY, self.master_addr)
-        return MountPointMgrRep(self.cos, th.vp, self._table.snapshot, is_watched=self._is_watched)
+        return MountPointMgrRep(self.cos, th.vp, self._table.snapshot, is_watched=self._watchers > 0)
 
     async def change(self, th: Thread, edit: Callable[[MountTable], T]) -> T:
         """Apply *edit* to the master and publish what comes of it. If it raises, nothing has changed.
@@ -245,13 +249,17 @@ class MountPointMgr(MultiRepRoot):
             self.lock.release(th)
         return result
 
-    async def watch_links(self, th: Thread) -> None:
-        """Make servers report removed links. Clients that came before have none, so no version is needed."""
+    async def watch_links(self, th: Thread, clients: int) -> None:
+        """Count *clients* more that keep links: servers report removed ones while there are any.
+
+        Clients that came before have no links, so no version is needed.
+        """
         await self.lock.acquire(th)
         try:
             await th.touch(MASTER_LINKS, self.master_addr)
-            if not self._is_watched:
-                self._is_watched = True
+            was_watched = self._watchers > 0
+            self._watchers += clients
+            if (self._watchers > 0) != was_watched:
                 await self._locked_publish(th)
         finally:
             self.lock.release(th)
@@ -301,7 +309,7 @@ class MountPointMgr(MultiRepRoot):
 
     def _install(self, rep: MountPointMgrRep) -> None:
         rep.snapshot = self._table.snapshot
-        rep.is_watched = self._is_watched
+        rep.is_watched = self._watchers > 0
 
     def _check_permission(self, th: Thread) -> None:
         creds = th.creds

@@ -37,7 +37,6 @@ from typing import Final
 
 from k42fs.errors import (
     BusyError,
-    CrossServerError,
     InvalidArgumentError,
     NameExistsError,
     NameNotFoundError,
@@ -170,18 +169,6 @@ class Snapshot:
 def is_accepted(best: MountEntry | None, offered: MountEntry) -> bool:
     """Apply the covering rule: does *offered*, further down the path, win over the *best* mount so far?"""
     return best is None or best.is_coverable or not offered.is_coverable
-
-
-def check_same_server(one: MountEntry, other: MountEntry) -> None:
-    """Refuse a two-path operation across servers. Two binds into one server are the same server.
-
-    Raises:
-        CrossServerError: the server refs differ.
-    """
-    if one.server != other.server:
-        raise CrossServerError(
-            f"{one.description!r} is server {one.server}, {other.description!r} is server {other.server}"
-        )
 
 
 class MountTable:
@@ -392,6 +379,5 @@ __all__ = [
     "NodeKind",
     "Snapshot",
     "bind_description",
-    "check_same_server",
     "is_accepted",
 ]

@@ -36,7 +36,7 @@ from k42fs.errors import (
 from k42fs.ids import Ref
 from k42fs.servers.credentials import ROOT, SEARCH, check_may
 from k42fs.servers.dir_object import DirObject
-from k42fs.servers.fs_file import NAME_MAX, FileSystem, FSFile
+from k42fs.servers.fs_file import NAME_MAX, NO_REF, FileSystem, FSFile
 from k42fs.servers.fs_global import MakeObject
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.rename import Rename, Rmdir
@@ -60,6 +60,7 @@ class NameTree(TreeFiles):
         check: check rights here, for front ends other than the kernel.
         make_file, make_dir: the object classes of this instance.
         free_list_max: idle objects kept per processor.
+        name_server: told of links that lose their names, because clients keep links by path; 0 for none.
     """
 
     __slots__ = ()
@@ -73,8 +74,9 @@ class NameTree(TreeFiles):
         make_file: MakeObject = ServerFile,
         make_dir: MakeObject = DirObject,
         free_list_max: int | None = None,
+        name_server: Ref = NO_REF,
     ) -> None:
-        super().__init__(cos, fs, make_file, make_dir, check, free_list_max)
+        super().__init__(cos, fs, make_file, make_dir, check, free_list_max, name_server)
 
     # Names
 
@@ -98,6 +100,16 @@ class NameTree(TreeFiles):
             except DeletedObjectError:
                 if directory.obj_ref == ref:
                     raise
+
+    async def search(self, th: Thread, directory: FSFile, name: bytes) -> FSFile:
+        """As `lookup`, for a caller whose right to search nobody has checked: the kernel did not walk here.
+
+        Raises:
+            PermissionDeniedError, and what `lookup` raises.
+        """
+        if directory.is_dir:
+            check_may(th.creds or ROOT, directory, SEARCH, by_acl=self.tree.fs.acls_are_enforced)
+        return await self.lookup(th, directory, name)
 
     async def resolve(
         self, th: Thread, path: bytes, follow: bool = True, start: FSFile | None = None
@@ -179,6 +191,8 @@ class NameTree(TreeFiles):
             except DeletedObjectError:
                 if directory.obj_ref == ref:
                     raise
+        if stat.S_ISLNK(file.mode):
+            await self._report_moved(th, file)
         if not file.nlink:
             await self.tree.reap(th, file)
         return file
@@ -205,6 +219,8 @@ class NameTree(TreeFiles):
         await th.touch(CALL, self.addr)
         job = Rename(self.tree, _a_directory(old_dir), old, _a_directory(new_dir), new, flags)
         moved, replaced = await job.run(th)
+        if not (moved.is_regular and (replaced is None or replaced.is_regular)):
+            await self._report_moved(th, moved, replaced)
         if replaced is not None and not replaced.nlink:
             await self.tree.reap(th, replaced)
         return moved, replaced

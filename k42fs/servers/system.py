@@ -21,7 +21,7 @@ from k42fs.errors import (
 )
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
-from k42fs.objects import COSMgr, SingleRepRoot
+from k42fs.objects import COSMgr, SingleRepRoot, WellKnown
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_client import MountPointMgrClient
@@ -90,7 +90,8 @@ class System:
         fs.is_read_only = options.is_read_only
         fs.updates_atime = options.updates_atime
         fs.acls_are_enforced = options.acls_are_enforced
-        tree = NameTree(self.cos, fs, check=options.checks_permissions)
+        name_server = Ref(WellKnown.MOUNT_POINT_MGR)
+        tree = NameTree(self.cos, fs, check=options.checks_permissions, name_server=name_server)
         self.trees[tree.ref] = tree
         return tree
 

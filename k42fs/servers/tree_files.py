@@ -21,12 +21,14 @@ from k42fs.errors import (
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.root import SingleRepRoot
+from k42fs.servers import posix_acl
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import ROOT, check_changes
 from k42fs.servers.fs_file import FileSystem, FSFile, FsStatus
 from k42fs.servers.fs_global import FileSystemGlobal, MakeObject
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.server_file import ATTRIBUTES
+from k42fs.servers.symlink_cache import ALL_LINKS, LinkKey
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
@@ -43,9 +45,10 @@ class TreeFiles:
         check: check rights here, for front ends other than the kernel.
         make_file, make_dir: the object classes of this instance.
         free_list_max: idle objects kept per processor.
+        name_server: told of links that lose their names, 0 for none.
     """
 
-    __slots__ = ("addr", "ref", "root", "tree")
+    __slots__ = ("_name_server", "addr", "ref", "root", "tree")
 
     ref: Ref
     root: Any
@@ -58,7 +61,9 @@ class TreeFiles:
         make_dir: MakeObject,
         check: bool,
         free_list_max: int | None,
+        name_server: Ref,
     ) -> None:
+        self._name_server = name_server
         self.tree = FileSystemGlobal(cos, fs, make_file, make_dir, check=check, free_list_max=free_list_max)
         self.addr = cos.memory.alloc(VP(0), NAME_TREE, NAME_TREE.kind, owner=self)
         SingleRepRoot(cos, self)
@@ -116,6 +121,8 @@ class TreeFiles:
         if self.tree.check:
             check_changes(th.creds or ROOT, file, changes, by_open_file=False)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_attributes, changes)
+        if file.is_dir and changes.touches_rights():
+            await self._report_moved(th, file)
         return file
 
     async def get_xattr(self, th: Thread, file: FSFile, name: bytes) -> bytes:
@@ -127,6 +134,8 @@ class TreeFiles:
         """Set an extended attribute; *flags*: XATTR_CREATE 1, XATTR_REPLACE 2."""
         await th.touch(CALL, self.addr)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_xattr, name, value, flags)
+        if file.is_dir and name == posix_acl.ACCESS:
+            await self._report_moved(th, file)
 
     async def list_xattr(self, th: Thread, file: FSFile) -> list[bytes]:
         """The names of all extended attributes."""
@@ -137,6 +146,8 @@ class TreeFiles:
         """Remove an extended attribute, or NoDataError."""
         await th.touch(CALL, self.addr)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.remove_xattr, name)
+        if file.is_dir and name == posix_acl.ACCESS:
+            await self._report_moved(th, file)
 
     async def stat_fs(self, th: Thread) -> FsStatus:
         """How full the file system is."""
@@ -219,6 +230,22 @@ class TreeFiles:
     async def trim(self, th: Thread, entries: int) -> int:
         """Free idle objects of *th*'s processor until *entries* are left; how many were freed."""
         return await self.tree.free_lists.trim(th, entries)
+
+    # Inside
+
+    async def _report_moved(self, th: Thread, *files: FSFile | None) -> None:
+        """Tell the name server which links are no longer where clients may have found them. No lock is held.
+
+        Of a directory that was moved, or that others may search from now on than before, all of this server's
+        links are reported: which of them lie below it would take a walk to tell.
+        """
+        keys = [
+            LinkKey(self.ref, ALL_LINKS if file.is_dir else file.ino)
+            for file in files
+            if file is not None and (file.is_dir or stat.S_ISLNK(file.mode))
+        ]
+        if keys and self._name_server:
+            await th.deref(self._name_server).links_removed(th, keys)
 
 
 def _not_openable(file: FSFile) -> Exception:

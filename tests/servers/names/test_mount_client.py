@@ -9,7 +9,7 @@ from k42fs.ids import VP, Ino, Ref
 from k42fs.machine import Thread
 from k42fs.objects import WellKnown
 from k42fs.servers.credentials import Creds
-from k42fs.servers.mount_client import K42_LINKS_MAX, MountPointMgrClient
+from k42fs.servers.mount_client import LINKS_MAX, MountPointMgrClient
 from k42fs.servers.mount_point_mgr import LINK_LOG_MAX, MountPointMgr
 from k42fs.servers.mount_table import MountTable
 from k42fs.servers.pathname import ROOT, DotDot
@@ -87,7 +87,7 @@ def test_a_client_may_be_used_on_any_processor() -> None:
     assert client.counts.reloads == 1
 
 
-@pytest.mark.parametrize("links_max", [K42_LINKS_MAX, 40])
+@pytest.mark.parametrize("links_max", [11, LINKS_MAX])
 def test_invariant_7_a_chain_at_the_bound_resolves_and_one_more_is_eloop(links_max: int) -> None:
     town = Town()
     town.mount("/", Ref(100))
@@ -136,6 +136,20 @@ def test_reports_of_links_change_nothing_while_nobody_keeps_links() -> None:
     version = town.mgr.snapshot.version
     town.call("links_removed", [LinkKey(Ref(100), Ino(5))])
     assert town.mgr.snapshot.version == version
+
+
+def test_links_are_reported_no_more_once_the_last_client_that_keeps_them_has_ended() -> None:
+    town = Town()
+    town.mount("/", Ref(100))
+    clients = [town.client(), town.client(), town.client()]
+    for client in clients[:2]:
+        town.do(remember, client, "/one", 5, "/to1")
+    version = town.mgr.snapshot.version
+    for client, moved in zip(clients, (1, 1, 0), strict=True):
+        town.call("links_removed", [LinkKey(Ref(100), Ino(9))], vp=3)
+        version += moved
+        assert town.mgr.snapshot.version == version
+        town.do(client.destroy)
 
 
 def test_a_client_too_far_behind_drops_all_its_links() -> None:
@@ -260,7 +274,7 @@ def test_destroying_a_name_space_gives_its_memory_back() -> None:
         most = town.machine.memory.live_bytes
 
         async def finish(th: Thread) -> None:
-            client.destroy(th)
+            await client.destroy(th)
             await town.cos.destroy(th, private.ref)
 
         town.do(finish)

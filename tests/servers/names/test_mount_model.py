@@ -9,8 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from k42fs.errors import K42Error
 from k42fs.ids import Ref
 from k42fs.servers.mount_listing import Visibility, mount_lines
-from k42fs.servers.mount_table import Components, MountEntry, MountTable, Snapshot
-from k42fs.servers.name_space import NamePoint, step
+from k42fs.servers.mount_table import Components, MountEntry, MountNode, MountTable, Snapshot
 from k42fs.servers.pathname import ROOT, PathName
 from tests.servers.names.reference import Mounts, expected
 
@@ -26,18 +25,17 @@ def all_paths(mounts: Mounts) -> set[Components]:
 
 
 def stepped(snapshot: Snapshot, path: Components) -> tuple[MountEntry, Components] | None:
-    """Walk one component at a time, with nothing but `step`, as a kernel does."""
-    root = snapshot.root
-    point = NamePoint(root, root.winner, None, root.children)
-    rest: Components = ()
+    """Walk one component at a time, with nothing but the compiled nodes, as a kernel does."""
+    node: MountNode | None = snapshot.root
+    mount, rest = snapshot.root.winner, tuple[bytes, ...]()
     for name in path:
-        node = step(point, name)
+        children = None if node is None else node.children
+        node = None if children is None else children.get(name)
         if node is not None and node.crosses:
-            point, rest = NamePoint(node, node.winner, None, node.children), ()
+            mount, rest = node.winner, ()
         else:
-            children = node.children if node is not None else None
-            point, rest = NamePoint(node, point.mount, None, children), (*rest, name)
-    return None if point.mount is None else (point.mount, rest)
+            rest = (*rest, name)
+    return None if mount is None else (mount, rest)
 
 
 class MountTableModel(RuleBasedStateMachine):
@@ -152,8 +150,7 @@ def test_incremental_steps_equal_whole_path_lookups(
         assert stepped(table.snapshot, path) == expected(mounts, path)
 
 
-def test_the_usual_step_reads_one_attribute() -> None:
+def test_the_usual_directory_has_no_mounts_below_it_and_says_so_in_one_attribute() -> None:
     table = MountTable()
     table.register(ROOT, Ref(1))
     assert table.snapshot.root.children is None
-    assert step(NamePoint(None, None, None, None), b"anything") is None
