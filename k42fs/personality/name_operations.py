@@ -13,8 +13,9 @@ from k42fs.personality.attrs import negative_entry
 from k42fs.personality.control import CONTROL_NAME
 from k42fs.personality.face import Context, Face, check_name
 from k42fs.personality.file_operations import KEPT_OPEN_FLAGS
-from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
+from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID, DirNode
 from k42fs.personality.serving import by_caller
+from k42fs.servers.fs_file import FSFile
 
 _NO_NAME: Final = negative_entry()
 
@@ -76,12 +77,7 @@ class NameOperations(Face):
         """Make a file of any type but directory and link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mknod(th, node.file, name, mode, rdev)
-        entry = self.found(
-            node, name, file
-        )  # held before anything is waited for: who sees the name may remove it
-        if self.places.name_changed(node, name):
-            await self.settle(th)
-        return entry
+        return await self._named(th, node, name, file)
 
     @by_caller
     async def mkdir(
@@ -90,12 +86,7 @@ class NameOperations(Face):
         """Make a directory."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).mkdir(th, node.file, name, mode)
-        entry = self.found(
-            node, name, file
-        )  # held before anything is waited for: who sees the name may remove it
-        if self.places.name_changed(node, name):
-            await self.settle(th)
-        return entry
+        return await self._named(th, node, name, file)
 
     @by_caller
     async def symlink(
@@ -104,12 +95,7 @@ class NameOperations(Face):
         """Make a symbolic link."""
         node = self.enter_name(parent, name)
         file = await th.deref(node.tree).symlink(th, node.file, name, target)
-        entry = self.found(
-            node, name, file
-        )  # held before anything is waited for: who sees the name may remove it
-        if self.places.name_changed(node, name):
-            await self.settle(th)
-        return entry
+        return await self._named(th, node, name, file)
 
     @by_caller
     async def link(
@@ -123,10 +109,12 @@ class NameOperations(Face):
         if source.tree != node.tree:
             raise CrossServerError
         file = await th.deref(node.tree).link(th, source.file, node.file, new_name)
-        entry = self.found(
-            node, new_name, file
-        )  # held before anything is waited for: who sees the name may remove it
-        if self.places.name_changed(node, new_name):
+        return await self._named(th, node, new_name, file)
+
+    async def _named(self, th: Thread, node: DirNode, name: bytes, file: FSFile) -> pyfuse3.EntryAttributes:
+        """Answer for *file*, which has the new name *name* in *node*."""
+        entry = self.found(node, name, file)  # held before anything is waited for: who sees it may remove it
+        if self.places.name_changed(node, name):
             await self.settle(th)
         return entry
 

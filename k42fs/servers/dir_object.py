@@ -126,29 +126,15 @@ class DirObject(FileObject):
         reading.
         """
         while True:
-            await self.dirlock.acquire_r(th)
-            try:
-                if self.closing:
-                    raise self.gone()
-                self.used = True
-                if self.tree.check:
-                    check_may(th.creds or ROOT, self.file, SEARCH)
-                await th.touch(LOOKUP, self.addr, self.names.bucket(name))
-                holder = self.names.children.get(name)
-                if holder is not None:
-                    await th.touch(READ_HOLDER, holder.addr)
-                    if not holder.file.is_dir:
-                        return holder.file, None
-                    lock = holder.walk_lock(self.tree.machine)
-                    if lock.try_acquire_r(th):
-                        return holder.file, lock
-            finally:
-                self.dirlock.release_r(th)
-            if holder is None:
-                await self.lookup(th, name)  # enters a holder, or raises
-            else:
-                await lock.acquire_r(th)  # somebody renames or removes it; see then what it is
-                lock.release_r(th)
+            file = await self.lookup(th, name)
+            if not file.is_dir:
+                return file, None
+            # Nothing was awaited since `lookup` let the dirlock go: whoever has it next finds us on the name.
+            lock = self.names.children[name].walk_lock(self.tree.machine)
+            if lock.try_acquire_r(th):
+                return file, lock
+            await lock.acquire_r(th)  # somebody renames or removes it; see then what it is
+            lock.release_r(th)
 
     async def read_dir(self, th: Thread, cookie: int, limit: int) -> Sequence[tuple[bytes, FSFile, int]]:
         """Up to *limit* (name, inode, cookie) after *cookie*; nothing once the directory was removed."""

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 ENTRIES_MAX: Final = 512
 AGE_MAX_NS: Final = 120 * 10**9
+"""How long an object may be idle before a sweep frees it."""
+
 TRIM_BATCH: Final = 32
 """How many entries over the bound are looked at once: freeing in a row is cheaper than one by one."""
 
@@ -108,7 +110,7 @@ class FreeLists:
         self._trim_at[th.vp] = max(self.entries_max, len(mine) + TRIM_BATCH)
         return freed
 
-    async def sweep(self, th: Thread, age_ns: int = AGE_MAX_NS) -> int:
+    async def sweep(self, th: Thread, age_ns: int) -> int:
         """Free what has been idle in *th*'s list for *age_ns* or longer; how many objects were freed."""
         mine = self._lists[th.vp]
         return await self._ask(th, mine, len(mine), th.now_ns() - age_ns)

@@ -38,9 +38,6 @@ SERVERS_MAX: Final = 256
 NAMES_PER_ROUND: Final = 500
 """Names of a detached server that are removed at once: other requests wait meanwhile."""
 
-IDLE_NS: Final = 120 * 10**9
-"""Objects unused for this long are freed by `clean_up` (K42's free-list age)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemOptions:
@@ -196,7 +193,7 @@ class System:
     async def clean_up(self, th: Thread) -> None:
         """Free what *th*'s processor has not used for long. The thread is active."""
         for tree in list(self.trees.values()):
-            await tree.sweep(th, IDLE_NS)
+            await tree.sweep(th)
 
     # What there is to know
 

@@ -24,6 +24,7 @@ from k42fs.objects.root import SingleRepRoot
 from k42fs.servers import posix_acl
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import ROOT, check_changes
+from k42fs.servers.free_list import AGE_MAX_NS
 from k42fs.servers.fs_file import FileSystem, FSFile, FsStatus
 from k42fs.servers.fs_global import FileSystemGlobal, MakeObject
 from k42fs.servers.open_file import OpenFile
@@ -223,7 +224,7 @@ class TreeFiles:
         if not file.nlink:
             await self.tree.reap(th, file)
 
-    async def sweep(self, th: Thread, age_ns: int) -> int:
+    async def sweep(self, th: Thread, age_ns: int = AGE_MAX_NS) -> int:
         """Free what *th*'s processor has not used for *age_ns*; how many objects. For a timer."""
         return await self.tree.free_lists.sweep(th, age_ns)
 
