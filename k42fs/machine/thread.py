@@ -284,9 +284,12 @@ class FullThread(CallsThread):
         return self._range(RMW, addr, WORD_BYTES)
 
     def copy(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
-        if self.proc.clock > self.machine.limit:
+        proc, machine = self.proc, self.machine
+        if proc.clock > machine.limit:
             return self._copy_in_turn(code, addr, nbytes)
-        self.work(self.machine.blocks.copy(self.vp, code, addr, nbytes))
+        cycles = machine.blocks.copy(self.vp, code, addr, nbytes)
+        proc.clock += cycles
+        proc.work += cycles
         return DONE
 
     def deref(self, ref: Ref) -> Any:  # noqa: ANN401
