@@ -14,11 +14,23 @@ CACHE_SECONDS: Final = 3600.0
 
 def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
     """Return what the kernel keeps of *file*, under the number *node_id*."""
+    entry = blank_entry()
+    fill_entry(entry, node_id, file)
+    return entry
+
+
+def blank_entry() -> pyfuse3.EntryAttributes:
+    """Return attributes for `fill_entry`, which many entries may be written into one after the other."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = node_id
-    entry.generation = file.generation
     entry.entry_timeout = CACHE_SECONDS
     entry.attr_timeout = CACHE_SECONDS
+    return entry
+
+
+def fill_entry(entry: pyfuse3.EntryAttributes, node_id: int, file: FSFile) -> None:
+    """Write into *entry* what the kernel keeps of *file*, under the number *node_id*."""
+    entry.st_ino = node_id
+    entry.generation = file.generation
     entry.st_mode = file.mode
     entry.st_nlink = file.nlink
     entry.st_uid = file.uid
@@ -29,7 +41,6 @@ def entry_attributes(node_id: int, file: FSFile) -> pyfuse3.EntryAttributes:
     entry.st_atime_ns = file.atime_ns
     entry.st_mtime_ns = file.mtime_ns
     entry.st_ctime_ns = file.ctime_ns
-    return entry
 
 
 def negative_entry() -> pyfuse3.EntryAttributes:

@@ -40,6 +40,10 @@ class Notifier:
         """The kernel must ask for *node_id*'s attributes again; its data stays."""
         self._put(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))
 
+    def contents_changed(self, node_id: int) -> None:
+        """The kernel must ask for *node_id*'s attributes again, and for its data."""
+        self._put(partial(pyfuse3.invalidate_inode, node_id))
+
     def drain(self, timeout_seconds: float) -> bool:
         """Block until what was queued before is through. For threads other than the event loop's."""
         done = threading.Event()

@@ -11,6 +11,8 @@ notifier.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyfuse3
 
 from k42fs.ids import VP
@@ -18,6 +20,7 @@ from k42fs.personality.attribute_operations import AttributeOperations
 from k42fs.personality.directory_operations import DirectoryOperations
 from k42fs.personality.face import Face
 from k42fs.personality.file_operations import FileOperations
+from k42fs.personality.late import changed_inodes, changed_names, requests_to_undo
 from k42fs.personality.name_operations import NameOperations
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.options import MountOptions
@@ -36,6 +39,16 @@ class Operations(
     def __init__(self, system: System, baton: ReaderBaton, notifier: Notifier, options: MountOptions) -> None:
         Face.__init__(self, system, baton, notifier, options)
         self.enable_acl = options.acl
+
+    def ended_late(self, request: str, args: tuple[Any, ...], answer: object) -> None:
+        """Give back what an answer gave that nobody heard, and make the kernel look at what may have changed."""
+        for own_request, argument in requests_to_undo(request, answer):
+            self.serve_later(own_request, argument)
+        for parent, name in changed_names(request, args):
+            self.notifier.entry_changed(parent, name)
+            self.notifier.attributes_changed(parent)
+        for node_id in changed_inodes(request, args):
+            self.notifier.contents_changed(node_id)
 
     async def clean_up(self, vp: VP) -> None:
         """Give processor *vp*'s clean-up daemon its turn: idle objects, deferred destruction, detached servers."""

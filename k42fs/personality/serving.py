@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
 from k42fs.ids import VP
-from k42fs.machine import Machine, Thread
+from k42fs.machine import Machine, Suspended, Thread
+from k42fs.machine.thread import INACTIVE
 from k42fs.objects import COSMgr
 from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
@@ -34,7 +36,10 @@ WAIT_SECONDS_MAX: Final = 60.0
 
 
 class Serving:
-    """What every handler needs: the machine, its callers and its handles. Base of the operations."""
+    """What every handler needs: the machine, its callers and its handles. Base of the operations.
+
+    `given_up` are threads whose requests were answered EIO while their operations are parked still.
+    """
 
     def __init__(self, machine: Machine, cos: COSMgr, baton: ReaderBaton) -> None:
         self.machine = machine
@@ -43,6 +48,7 @@ class Serving:
         self.handles = HandleTable()
         self.last_vp = VP(0)
         self.requests = 0
+        self.given_up: set[Thread] = set()
         self._baton = baton
 
     def begin(self, vp: VP, is_housekeeping: bool = False) -> Thread:
@@ -59,6 +65,16 @@ class Serving:
         self.cos.deactivate(th)
         self.machine.leave(th)
 
+    def serve_later(self, request: str, *args: object) -> None:
+        """Serve a request of our own, as if the kernel had sent it, in a task of its own."""
+        trio.lowlevel.spawn_system_task(self._serve_own, request, args, name=f"own {request}")
+
+    async def _serve_own(self, request: str, args: tuple[object, ...]) -> None:
+        try:
+            await getattr(self, request)(*args)
+        except pyfuse3.FUSEError as exc:
+            log.warning("%s, to undo what nobody heard of, failed: %s", request, exc)
+
     async def run(self, th: Thread, coro: Coroutine[Any, Any, R]) -> R:
         """Run one operation for a caller that is no handler; the handlers below do the same without this coroutine."""
         try:
@@ -68,20 +84,63 @@ class Serving:
             return result
         return await self.wait(th, coro, effect)
 
-    async def wait(self, th: Thread, coro: Coroutine[Any, Any, R], effect: object) -> R:
-        """Finish *coro*, which asked for *effect* and could not go on, without holding up other requests."""
+    async def wait(
+        self,
+        th: Thread,
+        coro: Coroutine[Any, Any, R],
+        effect: object,
+        request: str = "housekeeping",
+        args: tuple[Any, ...] = (),
+    ) -> R:
+        """Finish *coro*, which asked for *effect* and could not go on, without holding up other requests.
+
+        Raises:
+            TimeoutError: it takes too long. It goes on by itself, its thread in `given_up`; when it ends, the
+            thread leaves and `ended_late` is told.
+        """
         done = trio.Event()
         suspended = self.machine.suspend(th, coro, effect, done.set)
         async with self._baton.lent():
-            with trio.fail_after(WAIT_SECONDS_MAX):
+            with trio.move_on_after(WAIT_SECONDS_MAX):
                 await done.wait()
+        if not suspended.done:
+            self.given_up.add(th)
+            suspended.on_done = partial(self._end_late, th, suspended, request, args)
+            raise TimeoutError(f"parked for {WAIT_SECONDS_MAX} s: {th!r} waits for {th.waiting_for!r}")
         result: R = suspended.result()
         return result
+
+    def _end_late(self, th: Thread, suspended: Suspended, request: str, args: tuple[Any, ...]) -> None:
+        """An operation has ended whose request was answered EIO long ago.
+
+        Called between other operations, from within one of them: nothing may escape.
+        """
+        try:
+            self.given_up.discard(th)
+            if th.generation == INACTIVE:  # the clean-up daemon's
+                self.machine.leave(th)
+            else:
+                self.end(th)
+            try:
+                answer = suspended.result()
+            except Exception as exc:
+                log.warning("%s, given up before, failed: %r", request, exc)
+                answer = None
+            else:
+                log.warning("%s, given up before, ended", request)
+            self.ended_late(request, args, answer)
+        except Exception:
+            log.exception("%s ended late, and badly", request)
+
+    def ended_late(self, request: str, args: tuple[Any, ...], answer: object) -> None:
+        """Undo what the kernel has not heard of; *answer* is None if the operation failed. For the face that has
+        nodes."""
 
     def failure(self, exc: Exception, request: str, th: Thread | None = None) -> pyfuse3.FUSEError:
         """Return the answer for a request that ended in *exc*, and end its thread.
 
-        A thread whose operation is still parked stays active: what it uses must not be reclaimed under it.
+        A thread whose operation is still parked stays active until that ends: what it uses must not be reclaimed
+        under it.
         """
         if th is not None and th.suspended is None:
             try:
@@ -91,6 +150,49 @@ class Serving:
         return answer_for(exc, request, self.machine.recent_events)
 
 
+def _handler(
+    operation: Callable[..., Coroutine[Any, Any, R]],
+    admit: Callable[[Any, tuple[Any, ...]], tuple[Thread, tuple[Any, ...]]],
+) -> Callable[..., Coroutine[Any, Any, R]]:
+    """Make a handler: *admit* turns a request's arguments into an active thread and the operation's arguments."""
+    request = operation.__name__
+
+    async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
+        th = None
+        try:
+            th, args = admit(self, args)
+            coro = operation(self, th, *args)
+            try:
+                effect = coro.send(None)
+            except StopIteration as done:
+                answer: R = done.value
+            else:
+                answer = await self.wait(th, coro, effect, request, args)
+            ended, th = th, None
+            self.end(ended)
+            return answer
+        except Exception as exc:
+            raise self.failure(exc, request, th) from None
+
+    handler.__name__ = request
+    handler.__doc__ = operation.__doc__
+    return handler
+
+
+def _admit_caller(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    caller = self.callers.caller(args[-1])
+    th = self.begin(caller.vp)
+    th.creds = caller.creds
+    return th, args
+
+
+def _admit_handle(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    handle = self.handles[args[0]]
+    th = self.begin(handle.vp)
+    th.creds = handle.creds
+    return th, (handle, *args[1:])
+
+
 S = TypeVar("S", bound=Serving)
 
 
@@ -98,57 +200,11 @@ def by_caller(
     operation: Callable[Concatenate[S, Thread, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     """Make a handler of an operation whose last argument is the request's context."""
-    request = operation.__name__
-
-    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        th = None
-        try:
-            caller = self.callers.caller(args[-1])  # type: ignore[arg-type]
-            th = self.begin(caller.vp)
-            th.creds = caller.creds
-            coro = operation(self, th, *args, **kwargs)
-            try:
-                effect = coro.send(None)
-            except StopIteration as done:
-                answer: R = done.value
-            else:
-                answer = await self.wait(th, coro, effect)
-            ended, th = th, None
-            self.end(ended)
-            return answer
-        except Exception as exc:
-            raise self.failure(exc, request, th) from None
-
-    handler.__name__ = request
-    handler.__doc__ = operation.__doc__
-    return handler
+    return _handler(operation, _admit_caller)
 
 
 def by_handle(
     operation: Callable[Concatenate[S, Thread, Handle[Any], P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, int, P], Coroutine[Any, Any, R]]:
     """Make a handler of an operation whose first argument is a file handle; it runs where the file was opened."""
-    request = operation.__name__
-
-    async def handler(self: S, fh: int, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        th = None
-        try:
-            handle = self.handles[fh]
-            th = self.begin(handle.vp)
-            th.creds = handle.creds
-            coro = operation(self, th, handle, *args, **kwargs)
-            try:
-                effect = coro.send(None)
-            except StopIteration as done:
-                answer: R = done.value
-            else:
-                answer = await self.wait(th, coro, effect)
-            ended, th = th, None
-            self.end(ended)
-            return answer
-        except Exception as exc:
-            raise self.failure(exc, request, th) from None
-
-    handler.__name__ = request
-    handler.__doc__ = operation.__doc__
-    return handler
+    return _handler(operation, _admit_handle)
