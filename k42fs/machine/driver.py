@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.blocks import BlockTraffic
-from k42fs.machine.core import NEVER, CoherenceCore
+from k42fs.machine.core import NEVER
+from k42fs.machine.cores import make_core
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.memory import Memory, UnmodelledMemory
 from k42fs.machine.processor import Processor
-from k42fs.machine.pure_core import PureCore
 from k42fs.machine.scheduler import Scheduler
 from k42fs.machine.statistics import TOP, ContendedLocks, statistics
 from k42fs.machine.thread import (
@@ -75,7 +75,7 @@ class Machine:
         self.live = live
         self.wall_clock_ns = wall_clock_ns
         self.memory = UnmodelledMemory(config) if model == "off" else Memory(config)
-        self.core: CoherenceCore = PureCore(config, self.memory)
+        self.core = make_core(config, self.memory)
         self.blocks = BlockTraffic(config, self.memory)
         self.limit = NEVER
         self.processors = [

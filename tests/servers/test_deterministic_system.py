@@ -35,7 +35,19 @@ def counted() -> dict[str, Any]:
 
 def test_the_run_uses_all_of_the_floor(counted: dict[str, Any]) -> None:
     outcomes = counted["outcomes"]
-    used = "write read names move links directory status attach bind detach ended".split()
+    used = [
+        "write",
+        "read",
+        "names",
+        "move",
+        "links",
+        "directory",
+        "status",
+        "attach",
+        "bind",
+        "detach",
+        "ended",
+    ]
     assert {kind for kind in used if outcomes.get(kind, 0) < 3} == set()
     assert any(":" in kind for kind in outcomes), "nothing was ever refused"
     statistics = counted["statistics"]
