@@ -7,5 +7,5 @@ fuse_client.py  the measured process: one client loop, told by JSON lines what t
 rows.py         what each row of the table does
 mounts.py       start and stop one target
 results.py      medians, ratios, table, JSON, CSV
-reference_fs.py, passthrough_fs.py  the two file systems measured against
+reference_fs.py, passthrough_fs.py  the two file systems measured against; daemons.py: what both need
 """

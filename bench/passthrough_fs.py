@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from errno import EINVAL, ENOENT
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -33,7 +32,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-TIMEOUT_SECONDS = 1.0
+from bench.daemons import entry_of, serve
 
 
 @contextmanager
@@ -45,21 +44,8 @@ def os_errors() -> Iterator[None]:
         raise FUSEError(exc.errno or EINVAL) from exc
 
 
-def entry_of(status: os.stat_result) -> EntryAttributes:
-    entry = EntryAttributes()
-    entry.st_ino = InodeT(status.st_ino)
-    entry.st_mode = ModeT(status.st_mode)
-    entry.st_nlink = status.st_nlink
-    entry.st_uid = status.st_uid
-    entry.st_gid = status.st_gid
-    entry.st_rdev = status.st_rdev
-    entry.st_size = status.st_size
-    entry.st_blocks = status.st_blocks
-    entry.st_atime_ns = status.st_atime_ns
-    entry.st_mtime_ns = status.st_mtime_ns
-    entry.st_ctime_ns = status.st_ctime_ns
-    entry.attr_timeout = entry.entry_timeout = TIMEOUT_SECONDS
-    return entry
+def attributes(status: os.stat_result) -> EntryAttributes:
+    return entry_of(status, status.st_size, status.st_blocks)
 
 
 class PassthroughFs(pyfuse3.Operations):
@@ -89,7 +75,7 @@ class PassthroughFs(pyfuse3.Operations):
         inode = status.st_ino
         self.nodes[inode] = parent, name
         self.lookups[inode] = self.lookups.get(inode, 0) + 1
-        return entry_of(status)
+        return attributes(status)
 
     def made(self, parent: int, name: bytes, path: bytes, ctx: RequestContext) -> EntryAttributes:
         os.chown(path, ctx.uid, ctx.gid, follow_symlinks=False)
@@ -107,7 +93,7 @@ class PassthroughFs(pyfuse3.Operations):
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         with os_errors():
-            entry = entry_of(os.lstat(self.path(inode)))
+            entry = attributes(os.lstat(self.path(inode)))
         entry.st_ino = inode  # the root's number is ours
         return entry
 
@@ -245,7 +231,7 @@ class PassthroughFs(pyfuse3.Operations):
                 except FileNotFoundError:
                     continue  # unlinked since the listing was made
                 name = FileNameT(names[index])
-                if not pyfuse3.readdir_reply(token, name, entry_of(status), index + 1):
+                if not pyfuse3.readdir_reply(token, name, attributes(status), index + 1):
                     break
                 self.known(inode, name, status)
 
@@ -278,15 +264,6 @@ class PassthroughFs(pyfuse3.Operations):
         return data
 
 
-def main() -> None:
-    source, mount_point = sys.argv[1:]
-    filesystem = PassthroughFs(os.fsencode(source))
-    pyfuse3.init(filesystem, mount_point, {*pyfuse3.default_options, "fsname=k42fs-passthrough"})
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
-
-
 if __name__ == "__main__":
-    main()
+    source, mount_point = sys.argv[1:]
+    serve(PassthroughFs(os.fsencode(source)), mount_point, "passthrough")

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from errno import EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -35,7 +34,8 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-TIMEOUT_SECONDS = 1.0
+from bench.daemons import entry_of, serve
+
 BLOCK_BYTES = 4096
 CAPACITY_BYTES = 1 << 34
 
@@ -45,15 +45,15 @@ class Inode:
 
     __slots__ = (
         *(
-            "ino",
-            "mode",
-            "uid",
-            "gid",
-            "rdev",
-            "nlink",
-            "atime_ns",
-            "mtime_ns",
-            "ctime_ns",
+            "st_ino",
+            "st_mode",
+            "st_uid",
+            "st_gid",
+            "st_rdev",
+            "st_nlink",
+            "st_atime_ns",
+            "st_mtime_ns",
+            "st_ctime_ns",
             "lookups",
             "opens",
         ),
@@ -61,10 +61,10 @@ class Inode:
     )
 
     def __init__(self, ino: int, mode: int, uid: int, gid: int, parent: "Inode | None") -> None:
-        self.ino, self.mode, self.uid, self.gid = ino, mode, uid, gid
-        self.atime_ns = self.mtime_ns = self.ctime_ns = time.time_ns()
-        self.nlink = 2 if stat.S_ISDIR(mode) else 1
-        self.lookups = self.opens = self.rdev = 0
+        self.st_ino, self.st_mode, self.st_uid, self.st_gid = ino, mode, uid, gid
+        self.st_atime_ns = self.st_mtime_ns = self.st_ctime_ns = time.time_ns()
+        self.st_nlink = 2 if stat.S_ISDIR(mode) else 1
+        self.lookups = self.opens = self.st_rdev = 0
         self.parent = parent or self
         self.data = bytearray()
         self.target = b""
@@ -83,8 +83,8 @@ class ReferenceFs(pyfuse3.Operations):
         super().__init__()
         root = Inode(pyfuse3.ROOT_INODE, stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), None)
         root.lookups = 1
-        self.inodes: dict[int, Inode] = {root.ino: root}
-        self.next_ino = root.ino + 1
+        self.inodes: dict[int, Inode] = {root.st_ino: root}
+        self.next_ino = root.st_ino + 1
         self.used_bytes = 0
         # One listing per open directory, so that a long readdir sees every name once.
         self.listings: dict[int, tuple[Inode, list[tuple[bytes, int]]]] = {}
@@ -93,20 +93,8 @@ class ReferenceFs(pyfuse3.Operations):
     # -- inodes and names
 
     def attributes(self, inode: Inode) -> EntryAttributes:
-        entry = EntryAttributes()
-        entry.st_ino = InodeT(inode.ino)
-        entry.st_mode = ModeT(inode.mode)
-        entry.st_nlink = inode.nlink
-        entry.st_uid = inode.uid
-        entry.st_gid = inode.gid
-        entry.st_rdev = inode.rdev
-        entry.st_size = size = len(inode.data) or len(inode.target)
-        entry.st_blocks = (size + 511) >> 9
-        entry.st_atime_ns = inode.atime_ns
-        entry.st_mtime_ns = inode.mtime_ns
-        entry.st_ctime_ns = inode.ctime_ns
-        entry.attr_timeout = entry.entry_timeout = TIMEOUT_SECONDS
-        return entry
+        size = len(inode.data) or len(inode.target)
+        return entry_of(inode, size, (size + 511) >> 9)
 
     def child(self, parent: int, name: bytes) -> Inode:
         directory = self.inodes[parent]
@@ -123,27 +111,27 @@ class ReferenceFs(pyfuse3.Operations):
         directory.children[name] = inode
         directory.cookies[name] = directory.next_cookie
         directory.next_cookie += 1
-        if stat.S_ISDIR(inode.mode):
-            directory.nlink += 1
+        if stat.S_ISDIR(inode.st_mode):
+            directory.st_nlink += 1
             inode.parent = directory
-        directory.mtime_ns = directory.ctime_ns = time.time_ns()
+        directory.st_mtime_ns = directory.st_ctime_ns = time.time_ns()
 
     def drop(self, directory: Inode, name: bytes) -> Inode:
         inode = directory.children.pop(name)
         del directory.cookies[name]
-        directory.mtime_ns = directory.ctime_ns = inode.ctime_ns = time.time_ns()
-        if stat.S_ISDIR(inode.mode):
-            directory.nlink -= 1
+        directory.st_mtime_ns = directory.st_ctime_ns = inode.st_ctime_ns = time.time_ns()
+        if stat.S_ISDIR(inode.st_mode):
+            directory.st_nlink -= 1
         return inode
 
     def unlinked(self, inode: Inode) -> None:
         """One name fewer; the inode itself goes with the last name, lookup and open."""
-        inode.nlink = 0 if stat.S_ISDIR(inode.mode) else inode.nlink - 1
+        inode.st_nlink = 0 if stat.S_ISDIR(inode.st_mode) else inode.st_nlink - 1
         self.reap(inode)
 
     def reap(self, inode: Inode) -> None:
-        if not inode.nlink and not inode.lookups and not inode.opens:
-            del self.inodes[inode.ino]
+        if not inode.st_nlink and not inode.lookups and not inode.opens:
+            del self.inodes[inode.st_ino]
             self.used_bytes -= len(inode.data)
 
     def make(self, parent: int, name: bytes, mode: int, ctx: RequestContext) -> Inode:
@@ -152,11 +140,11 @@ class ReferenceFs(pyfuse3.Operations):
             raise FUSEError(ENAMETOOLONG)
         if name in directory.children:
             raise FUSEError(EEXIST)
-        if not directory.nlink:
+        if not directory.st_nlink:
             raise FUSEError(ENOENT)
         gid = ctx.gid
-        if directory.mode & stat.S_ISGID:
-            gid = directory.gid
+        if directory.st_mode & stat.S_ISGID:
+            gid = directory.st_gid
             if stat.S_ISDIR(mode):
                 mode |= stat.S_ISGID
         if not stat.S_ISLNK(mode):
@@ -184,7 +172,7 @@ class ReferenceFs(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         inode = self.make(parent_inode, name, mode, ctx)
-        inode.rdev = rdev
+        inode.st_rdev = rdev
         return self.attributes(inode)
 
     async def mkdir(
@@ -211,19 +199,19 @@ class ReferenceFs(pyfuse3.Operations):
         if new_name in directory.children:
             raise FUSEError(EEXIST)
         self.add(directory, new_name, target)
-        target.nlink += 1
+        target.st_nlink += 1
         target.lookups += 1
-        target.ctime_ns = time.time_ns()
+        target.st_ctime_ns = time.time_ns()
         return self.attributes(target)
 
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        if stat.S_ISDIR(self.child(parent_inode, name).mode):
+        if stat.S_ISDIR(self.child(parent_inode, name).st_mode):
             raise FUSEError(EISDIR)
         self.unlinked(self.drop(self.inodes[parent_inode], name))
 
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         inode = self.child(parent_inode, name)
-        if not stat.S_ISDIR(inode.mode):
+        if not stat.S_ISDIR(inode.st_mode):
             raise FUSEError(ENOTDIR)
         if inode.children:
             raise FUSEError(ENOTEMPTY)
@@ -279,19 +267,19 @@ class ReferenceFs(pyfuse3.Operations):
         target = self.inodes[inode]
         now = time.time_ns()
         if fields.update_mode:
-            target.mode = stat.S_IFMT(target.mode) | stat.S_IMODE(attr.st_mode)
+            target.st_mode = stat.S_IFMT(target.st_mode) | stat.S_IMODE(attr.st_mode)
         if fields.update_uid:
-            target.uid = attr.st_uid
+            target.st_uid = attr.st_uid
         if fields.update_gid:
-            target.gid = attr.st_gid
+            target.st_gid = attr.st_gid
         if fields.update_size:
             self.resize(target, attr.st_size)
-            target.mtime_ns = now
+            target.st_mtime_ns = now
         if fields.update_atime:
-            target.atime_ns = attr.st_atime_ns
+            target.st_atime_ns = attr.st_atime_ns
         if fields.update_mtime:
-            target.mtime_ns = attr.st_mtime_ns
-        target.ctime_ns = now
+            target.st_mtime_ns = attr.st_mtime_ns
+        target.st_ctime_ns = now
         return self.attributes(target)
 
     def resize(self, inode: Inode, size: int) -> None:
@@ -333,7 +321,7 @@ class ReferenceFs(pyfuse3.Operations):
         target = self.inodes[inode]
         if flags & os.O_TRUNC:
             self.resize(target, 0)
-            target.mtime_ns = target.ctime_ns = time.time_ns()
+            target.st_mtime_ns = target.st_ctime_ns = time.time_ns()
         target.opens += 1
         return FileInfo(fh=FileHandleT(inode), keep_cache=True)
 
@@ -342,7 +330,7 @@ class ReferenceFs(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         inode = self.make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
         inode.opens = 1
-        return FileInfo(fh=FileHandleT(inode.ino), keep_cache=True), self.attributes(inode)
+        return FileInfo(fh=FileHandleT(inode.st_ino), keep_cache=True), self.attributes(inode)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         with memoryview(self.inodes[fh].data) as view:
@@ -356,7 +344,7 @@ class ReferenceFs(pyfuse3.Operations):
         if end > len(data):
             self.used_bytes += end - len(data)
         data[off:end] = buf
-        inode.mtime_ns = inode.ctime_ns = time.time_ns()
+        inode.st_mtime_ns = inode.st_ctime_ns = time.time_ns()
         return len(buf)
 
     async def release(self, fh: FileHandleT) -> None:
@@ -397,13 +385,5 @@ class ReferenceFs(pyfuse3.Operations):
         del self.listings[fh]
 
 
-def main() -> None:
-    pyfuse3.init(ReferenceFs(), sys.argv[1], {*pyfuse3.default_options, "fsname=k42fs-reference"})
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
-
-
 if __name__ == "__main__":
-    main()
+    serve(ReferenceFs(), sys.argv[1], "reference")
