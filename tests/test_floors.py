@@ -49,8 +49,8 @@ def sources(root: Path, package: str) -> dict[str, str]:
 
 
 def import_lines(text: str) -> str:
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line.startswith(("import ", "from ")) and "(" not in line)
+    lines = (line.strip() for line in text.splitlines() if " cimport " not in line and "(" not in line)
+    return "\n".join(line for line in lines if line.startswith(("import ", "from ")))
 
 
 def tree(text: str, with_types: bool) -> ast.Module:

@@ -13,6 +13,8 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     directory.py      lines and caches: their state
     latencies.py      what a transaction costs by distance
     pure_core.py      the coherence model itself
+    fast_core.pyx     the same, compiled; its parts are in fast/
+    cores.py          which of the two a machine gets
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks

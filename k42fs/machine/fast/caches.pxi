@@ -1,0 +1,156 @@
+# Private caches: tag words in sets, most recently used first, and which lines made room for others.
+#
+# directory.Cache keeps a set as a dict, least recently used first: the same order the other way round.
+
+cdef enum:
+    STATE_BITS = 3
+    STATE_MASK = 7
+
+
+cdef inline int state_in(uint64_t *ways, int count, uint64_t tag) noexcept:
+    """Return the state of *tag* in a set; INVALID (0) if it is not there."""
+    cdef int i
+    for i in range(count):
+        if ways[i] >> STATE_BITS == tag:
+            return <int> (ways[i] & STATE_MASK)
+    return 0
+
+
+cdef inline uint64_t *place_in(uint64_t *ways, int count, uint64_t tag) noexcept:
+    """Return where *tag* is in a set; NULL if it is not there."""
+    cdef int i
+    for i in range(count):
+        if ways[i] >> STATE_BITS == tag and ways[i]:
+            return ways + i
+    return NULL
+
+
+cdef inline void put_first(uint64_t *ways, int place, uint64_t word) noexcept:
+    """Write *word* to the front of a set, over what is at *place*."""
+    cdef int i
+    for i in range(place, 0, -1):
+        ways[i] = ways[i - 1]
+    ways[0] = word
+
+
+cdef inline void use(uint64_t *ways, int count, uint64_t tag, int state) noexcept:
+    """Make *tag* the most recently used of its set, in *state*. If the set is full the last one falls out."""
+    cdef int i
+    for i in range(count - 1):
+        if not ways[i] or ways[i] >> STATE_BITS == tag:
+            put_first(ways, i, tag << STATE_BITS | <uint64_t> state)
+            return
+    put_first(ways, count - 1, tag << STATE_BITS | <uint64_t> state)
+
+
+cdef inline int take_out(uint64_t *ways, int count, uint64_t tag) noexcept:
+    """Remove *tag* from a set; return the state it had."""
+    cdef uint64_t *place = place_in(ways, count, tag)
+    cdef int state
+    if place == NULL:
+        return 0
+    state = <int> (place[0] & STATE_MASK)
+    while place + 1 < ways + count and place[1]:
+        place[0] = place[1]
+        place += 1
+    place[0] = 0
+    return state
+
+
+cdef inline uint64_t *l1_set(Model *m, Cache *cache, uint64_t tag) noexcept:
+    return cache.l1 + (tag & m.l1_mask) * m.l1_ways
+
+
+cdef inline uint64_t *l2_set(Model *m, Cache *cache, uint64_t line) noexcept:
+    return cache.l2 + (line & m.l2_mask) * m.l2_ways
+
+
+cdef int make_cache(Model *m, int cpu) except -1:
+    """Give *cpu* its tag arrays. They are zero pages of the host until they are written to."""
+    cdef Cache *cache = &m.caches[cpu]
+    cache.l2 = <uint64_t *> calloc((m.l2_mask + 1) * m.l2_ways, sizeof(uint64_t))
+    cache.l1 = <uint64_t *> calloc((m.l1_mask + 1) * m.l1_ways, sizeof(uint64_t))
+    if cache.l1 == NULL or cache.l2 == NULL:
+        raise MemoryError
+    cache.node = cpu // m.nodes_per
+    return 0
+
+
+cdef void set_state(Model *m, Cache *cache, int64_t line, int state) noexcept:
+    """Change the state of *line*, which is here, in both levels, without touching the order of use."""
+    cdef uint64_t *place = place_in(l2_set(m, cache, line), m.l2_ways, line)
+    cdef uint64_t first = <uint64_t> line << m.per_line_shift, tag
+    place[0] = (place[0] & ~<uint64_t> STATE_MASK) | <uint64_t> state
+    for tag in range(first, first + (<uint64_t> 1 << m.per_line_shift)):
+        place = place_in(l1_set(m, cache, tag), m.l1_ways, tag)
+        if place != NULL:
+            place[0] = (place[0] & ~<uint64_t> STATE_MASK) | <uint64_t> state
+
+
+cdef int drop(Model *m, Cache *cache, int64_t line) noexcept:
+    """Remove *line* from both levels; return the state it had."""
+    cdef uint64_t first = <uint64_t> line << m.per_line_shift, tag
+    for tag in range(first, first + (<uint64_t> 1 << m.per_line_shift)):
+        take_out(l1_set(m, cache, tag), m.l1_ways, tag)
+    return take_out(l2_set(m, cache, line), m.l2_ways, line)
+
+
+cdef inline int line_state(Model *m, Cache *cache, int64_t line) noexcept:
+    return state_in(l2_set(m, cache, line), m.l2_ways, line) if cache.l2 != NULL else 0
+
+
+cdef inline EvictedItem *evicted_item(Evicted *evicted, int64_t key) noexcept:
+    """Return the item of *key*, or the empty one where it would be."""
+    cdef uint64_t mask = evicted.capacity - 1
+    cdef uint64_t slot = (<uint64_t> key * <uint64_t> 0x9E3779B97F4A7C15) >> 32 & mask
+    while evicted.items[slot].key and evicted.items[slot].key != key:
+        slot = (slot + 1) & mask
+    return &evicted.items[slot]
+
+
+cdef int grow_evicted(Evicted *evicted) except -1:
+    cdef Evicted grown
+    cdef int64_t i
+    grown.capacity, grown.count = max(16, 2 * evicted.capacity), evicted.count
+    grown.items = <EvictedItem *> calloc(grown.capacity, sizeof(EvictedItem))
+    if grown.items == NULL:
+        raise MemoryError
+    for i in range(evicted.capacity):
+        if evicted.items[i].key:
+            evicted_item(&grown, evicted.items[i].key)[0] = evicted.items[i]
+    free(evicted.items)
+    evicted[0] = grown
+    return 0
+
+
+cdef int note_eviction(Cache *cache, int64_t line) except -1:
+    cdef Evicted *evicted = &cache.evicted
+    cdef EvictedItem *item
+    if 4 * (evicted.count + 1) > 3 * evicted.capacity:
+        grow_evicted(evicted)
+    item = evicted_item(evicted, (line >> 6) + 1)
+    if not item.key:
+        item.key = (line >> 6) + 1
+        evicted.count += 1
+    item.bits |= <uint64_t> 1 << (line & 63)
+    return 0
+
+
+cdef inline bint was_evicted(Cache *cache, int64_t line) noexcept:
+    if not cache.evicted.count:
+        return False
+    return evicted_item(&cache.evicted, (line >> 6) + 1).bits >> (line & 63) & 1
+
+
+cdef void reset_cache(Cache *cache) noexcept:
+    """Zero the counts."""
+    memset(cache.counts, 0, sizeof(cache.counts))
+    memset(cache.misses, 0, sizeof(cache.misses))
+    cache.l1_hits = cache.l2_hits = 0
+    cache.invalidations = cache.write_backs = cache.cycles = cache.queued = 0
+
+
+cdef void free_cache(Cache *cache) noexcept:
+    free(cache.l1)
+    free(cache.l2)
+    free(cache.evicted.items)

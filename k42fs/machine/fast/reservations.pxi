@@ -1,0 +1,125 @@
+# history.Reservations, operation by operation; see there for what they mean.
+
+
+cdef inline int64_t queue_free_at(Queue *q) noexcept:
+    return q.spans[q.head + q.count - 1].end if q.count else 0
+
+
+cdef inline int ends_after(Queue *q, int64_t now) noexcept:
+    """bisect_right(ends, now)"""
+    cdef Span *spans = q.spans + q.head
+    cdef int low = 0, high = q.count, middle
+    while low < high:
+        middle = (low + high) >> 1
+        if now < spans[middle].end:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+cdef int64_t queue_fit(Queue *q, int64_t now, int64_t duration) noexcept:
+    cdef Span *spans = q.spans + q.head
+    cdef int i
+    if not q.count or now >= spans[q.count - 1].end:
+        return now
+    for i in range(ends_after(q, now), q.count):
+        if spans[i].start - now >= duration:
+            return now
+        if spans[i].end > now:
+            now = spans[i].end
+    return now
+
+
+cdef int queue_append(Queue *q, int64_t start, int64_t end) except -1:
+    """Put a last interval, which the caller knows to be one."""
+    cdef Span *spans
+    cdef int32_t capacity
+    if q.head + q.count == q.capacity:
+        if 2 * q.head >= q.capacity and q.head:
+            memmove(q.spans, q.spans + q.head, q.count * sizeof(Span))
+        else:
+            capacity = max(4, 2 * q.capacity)
+            spans = <Span *> malloc(capacity * sizeof(Span))
+            if spans == NULL:
+                raise MemoryError
+            if q.count:
+                memcpy(spans, q.spans + q.head, q.count * sizeof(Span))
+            free(q.spans)
+            q.spans, q.capacity = spans, capacity
+        q.head = 0
+    q.spans[q.head + q.count] = Span(start, end)
+    q.count += 1
+    return 0
+
+
+cdef inline void queue_forget(Queue *q) noexcept:
+    q.floor = q.spans[q.head].end
+    q.head += 1
+    q.count -= 1
+
+
+cdef int queue_insert(Queue *q, int64_t start, int64_t end) except -1:
+    cdef Span *spans = q.spans + q.head
+    cdef int low = 0, high = q.count, middle, first, last, i, fits = 1
+    while low < high:  # bisect_left(ends, start)
+        middle = (low + high) >> 1
+        if spans[middle].end < start:
+            low = middle + 1
+        else:
+            high = middle
+    first = low
+    low, high = 0, q.count
+    while low < high:  # bisect_right(starts, end)
+        middle = (low + high) >> 1
+        if end < spans[middle].start:
+            high = middle
+        else:
+            low = middle + 1
+    last = low
+    for i in range(first, last):
+        if not (spans[i].end <= start or spans[i].start >= end):
+            fits = 0
+            break
+    if first < last:
+        start = min(start, spans[first].start)
+        end = max(end, spans[last - 1].end)
+        spans[first] = Span(start, end)
+        if last - first > 1:
+            memmove(spans + first + 1, spans + last, (q.count - last) * sizeof(Span))
+            q.count -= last - first - 1
+    else:
+        # bisect gives last < first only for intervals of no length: Python's slice assignment inserts at first.
+        queue_append(q, 0, 0)
+        spans = q.spans + q.head
+        memmove(spans + first + 1, spans + first, (q.count - 1 - first) * sizeof(Span))
+        spans[first] = Span(start, end)
+    if not fits:
+        q.late += 1
+    if q.count > q.size:
+        queue_forget(q)
+    return fits
+
+
+cdef int queue_add(Queue *q, int64_t start, int64_t end) except -1:
+    """Reserve [start, end); return 0 if that was not free."""
+    cdef Span *last = q.spans + q.head + q.count - 1
+    if not q.count or start > last.end:
+        queue_append(q, start, end)
+    elif start == last.end:
+        last.end = end
+    else:
+        return queue_insert(q, start, end)
+    if q.count > q.size:
+        queue_forget(q)
+    return 1
+
+
+cdef int64_t queue_reserve(Queue *q, int64_t now, int64_t duration) except -1:
+    if q.count and now < q.spans[q.head + q.count - 1].end:
+        now = queue_fit(q, now, duration)
+        if now < q.floor:
+            q.late += 1
+            return now
+    queue_add(q, now, now + duration)
+    return now

@@ -1,0 +1,150 @@
+"""Shapes of the compiled core's data. The rules are in `fast/`, the interface in `fast_core.pyx`.
+
+A word of a tag array is tag << 3 | state, 0 where nothing is; the words of a set are packed at its front, most
+recently used first. Times are cycles, in 64 bits.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+
+cdef extern from *:
+    int __builtin_ctzll(uint64_t) noexcept
+    int __builtin_ffsll(uint64_t) noexcept
+    int __builtin_popcountll(uint64_t) noexcept
+
+
+cdef struct Span:
+    int64_t start, end
+
+
+# history.Reservations. The intervals are spans[head : head + count], a window that slides through an array twice
+# as long as it may get, so that an append at the end and a forgotten head cost nothing.
+cdef struct Queue:
+    Span *spans
+    int32_t head, count, capacity, size
+    int64_t floor, late
+
+
+# A set of processors. Up to 4 are kept as ascending 16-bit ids in `packed`; more set a bit each in `wide`.
+cdef struct CpuSet:
+    uint64_t packed
+    uint64_t *wide
+    int32_t count
+
+
+cdef struct Pair:
+    int32_t key
+    int64_t value
+
+
+# directory.Sharing: what is known of a line that has been in two caches or more. One allocation, with the words'
+# epochs and the movers' bits behind it. `lost` turns into `lost_by_cpu` and `offsets` into `by_offset`, indexed
+# directly, when they get long.
+cdef struct Sharing:
+    Queue history
+    CpuSet sharers
+    int64_t epoch, transfers
+    int64_t *words
+    uint64_t *movers
+    Pair *lost
+    int64_t *lost_by_cpu
+    int32_t lost_count, lost_capacity
+    Pair *offsets
+    int64_t *by_offset
+    int32_t offset_count, offset_capacity
+
+
+# directory.LineState in 32 bytes. `serial` (48 bits in two parts) is the order in which entries were made, `flags`
+# are owner + 1 in the low bits and USED. A line of one cache keeps the last transaction's time, one that was
+# in several keeps that in its sharing record.
+cdef struct Entry:
+    int64_t line
+    int64_t began
+    int64_t free_at
+    uint32_t serial_low
+    uint16_t serial_high
+    uint16_t flags
+
+
+# Which lines made room for others: open addressing, 64 lines per item, key 0 where nothing is.
+cdef struct EvictedItem:
+    int64_t key
+    uint64_t bits
+
+
+cdef struct Evicted:
+    EvictedItem *items
+    int64_t capacity, count
+
+
+# One processor's caches. `l1` is NULL until it is first used.
+cdef struct Cache:
+    uint64_t *l1
+    uint64_t *l2
+    Evicted evicted
+    int64_t counts[3]
+    int64_t l1_hits, l2_hits
+    int64_t misses[5]
+    int64_t invalidations, write_backs, cycles, queued
+    int64_t clock  # only while arrays are run
+    int32_t node
+
+
+# All lines that are known of: `index` hashes a line to its entry's number + 1, entries lie in blocks of ENTRIES.
+cdef struct Lines:
+    uint32_t *index
+    int64_t slots, count
+    int shift
+    Entry **blocks
+    int64_t block_count, blocks_allocated
+    uint32_t free_first, used
+    uint64_t serial
+
+
+# A reference of a script, and a script kept under the address of its tuple.
+cdef struct Ref:
+    int32_t code
+    int32_t second
+    int64_t offset
+    int64_t nbytes
+
+
+cdef struct Compiled:
+    void *key
+    Ref *refs
+    int64_t count
+
+
+cdef struct Scripts:
+    Compiled *table
+    int64_t capacity, count
+
+
+# A machine: its shape and costs, then its state. `core` is the FastCore it belongs to, not counted as a reference.
+cdef struct Model:
+    void *core
+    int64_t woken_at
+    int processors, nodes_per, hypercube, sub_blocks
+    int line_shift, l1_shift, home_shift, per_line_shift, l1_ways, l2_ways, words, history, map_words
+    int64_t line_mask, line_bytes
+    uint64_t l1_mask, l2_mask
+    int64_t l1_cycles, l2_cycles, atomic_cycles, busy, issue
+    int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles
+    Cache *caches
+    Queue *homes
+    Lines lines
+
+
+cdef class FastCore:
+    cdef Model model
+    cdef Scripts scripts
+    cdef list kept  # the tuples whose addresses `scripts` knows
+    cdef public set watched
+    cdef public object on_taken
+
+    cdef Cache *cache(self, int cpu) except NULL
+    cdef Compiled *compile(self, tuple refs) except NULL
+    cdef int run_arrays(self, const uint16_t[::1] cpus, const unsigned char[::1] codes, const int64_t[::1] addrs,
+                        const uint16_t[::1] sizes, list clocks) except -1
