@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from k42fs.machine.core import MISS_KINDS, NEVER, Counters, LineTransfers, TraceItem
+from k42fs.machine.core import MISS_KINDS, NEVER, Counters, LineTransfers, TraceArrays, TraceItem
 from k42fs.machine.directory import (
     CAPACITY,
     COLD,
@@ -139,8 +139,10 @@ class PureCore:
         cache.cycles += after - now
         return after
 
-    def run(self, trace: Iterable[TraceItem], clocks: list[int]) -> None:
+    def run(self, trace: Iterable[TraceItem] | TraceArrays, clocks: list[int]) -> None:
         """Do a whole trace in its order."""
+        if isinstance(trace, TraceArrays):
+            trace = map(TraceItem, *trace)
         for cpu, code, addr, nbytes in trace:
             clocks[cpu] = self.access(cpu, code, addr, nbytes, clocks[cpu])
 
