@@ -15,6 +15,7 @@ K42: lib/libc/scheduler/Thread.H (block and unblock commute; activeCnt is `gener
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Iterator
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from k42fs.ids import VP, Addr, Ref
@@ -34,13 +35,22 @@ RUNNING, READY, SPINNING, BLOCKED, SLEEPING, OUTSIDE, FINISHED = range(7)
 STATE_NAMES: Final = ("running", "ready", "spinning", "blocked", "sleeping", "outside", "finished")
 
 
-class _Done:
-    """An awaitable that is already done. One for all: its iterator has no state."""
+@coroutine
+def _done() -> Generator[Any, None, None]:
+    return
+    yield
 
-    __slots__ = ()
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return _NOTHING
+def _exhausted() -> Awaitable[None]:
+    """Make an awaitable that is already done. It has no state left, so one serves all, as often as they like.
+
+    An ended generator answers without any Python code, which an object's ``__await__`` cannot: half the awaits
+    of a request are of this one.
+    """
+    done = _done()
+    for _ in done:
+        raise AssertionError("it yields nothing")
+    return done
 
 
 class _Answer:
@@ -61,8 +71,7 @@ class _Answer:
         raise StopIteration(self._value)
 
 
-_NOTHING = cast("Generator[Any, None, None]", iter(()))
-DONE: Final[Awaitable[None]] = _Done()
+DONE: Final[Awaitable[None]] = _exhausted()
 YES: Final[Awaitable[bool]] = _Answer(True)
 NO: Final[Awaitable[bool]] = _Answer(False)
 
