@@ -141,7 +141,7 @@ setup_venv() {
         state_of >"$VENV/stamp-venv"
     fi
     local -a sources
-    mapfile -t sources < <(find "$ROOT/k42fs" -name '*.pyx' -o -name '*.pxd' | sort) # not the .c files: the build makes them
+    mapfile -t sources < <(find "$ROOT/k42fs" -name '*.pyx' -o -name '*.px[di]' | sort) # not the .c files: the build makes them
     [ ! -e "$ROOT/setup.py" ] || sources+=("$ROOT/setup.py")
     stage runtime "$ROOT"/requirements-build.lock "$ROOT"/requirements.lock "$ROOT"/pyproject.toml "${sources[@]}"
     if [ "${1:-}" = test ]; then
