@@ -228,12 +228,6 @@ class COSMgr:
         self._deleted_answers += 1
         return DeletedObjectError(f"the object behind ref {ref} is deleted")
 
-    def drop_ltt_page(self, vp: VP, page: int) -> int:
-        """Forget one page of processor *vp*'s local table; say how many entries it held."""
-        ltt = self.machine.processors[vp].ltt
-        assert isinstance(ltt, LocalTable)
-        return ltt.drop_page(page)
-
     # Destruction
 
     async def destroy(self, th: Thread, ref: Ref) -> bool:

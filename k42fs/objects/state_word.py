@@ -38,16 +38,6 @@ class Answer(Enum):
     PENDING = auto()  # a destroy is owed at the end of the switch
 
 
-def misses(word: int) -> int:
-    """Return how many misses are in progress."""
-    return word // ONE_MISS
-
-
-def is_stable(word: int) -> bool:
-    """Say whether no flag is set: the entry holds a live object that nobody is replacing."""
-    return not word % ONE_MISS
-
-
 def enter_miss(word: int) -> tuple[Answer, int]:
     if word & DESTROYING:
         return Answer.REFUSED, word

@@ -6,8 +6,8 @@ cache of the rep that takes the calls made there; a local entry, or a whole page
 any instant.
 
 ```text
-ref:    0 .. 17        18 .. 511         | (owner + 1) * 2^19 + (0 .. 2^19 - 1)
-        well known     pinned, one list  | the part owned by processor `owner`, in pages of 256 entries
+ref:    0 .. 17     | (owner + 1) * 2^19 + (0 .. 2^19 - 1)
+        well known  | the part owned by processor `owner`, in pages of 256 entries
 ```
 
 The part a ref lies in names its *owner*: the processor that allocated it and, much later, takes it back; it
@@ -18,8 +18,8 @@ node. A page without a live entry is given back unless it is the only one with r
 Locks: none. Allocation and release run on the owner, state words change by compare-and-swap.
 
 K42: lib/libc/cobj/sys/{TransEntry.H,COSconsts.h,TransPageDesc*.C,COSMgr.H}, CObjGlobals.H.
-Differs: K42 has 32 processors and keeps page descriptors in a 32-bucket hash; we have one list of pages per
-processor.
+Differs: K42 has pinned refs, up to 511, beside the well-known ones. It has 32 processors and keeps page
+descriptors in a 32-bucket hash; we have one list of pages per processor.
 """
 
 from __future__ import annotations
@@ -45,35 +45,20 @@ PAGE_ENTRIES: Final = 1 << PAGE_SHIFT
 SLOT_MASK: Final = PAGE_ENTRIES - 1
 PART_SHIFT: Final = 19
 PAGES_PER_PART: Final = 1 << (PART_SHIFT - PAGE_SHIFT)
-PINNED_PAGES: Final = 2
-PINNED_ENTRIES: Final = PINNED_PAGES * PAGE_ENTRIES
 RESERVED_ENTRIES: Final = 18
 
 GTE_PAGE: Final = Layout("GlobalTransPage", Kind.GLOBAL_PADDED, entries=PAGE_ENTRIES * ENTRY_BYTES)
 
 
 class WellKnown(IntEnum):
-    """Fixed indices of the objects that all know. Index 0 is never one: calls on it answer "deleted"."""
+    """Fixed indices of the objects that all know, K42's numbers. Index 0 is never one: calls on it answer "deleted"."""
 
     COS_MGR = 1
-    XHANDLE_TRANS = 2
-    TYPE_MGR = 3
-    PAGE_ALLOCATOR = 4
-    DISPATCHER_MGR = 5
-    SCHEDULER_SERVICE = 7
-    SMT_MGR = 8
     MOUNT_POINT_MGR = 9
-    PROCESS = 10
-    PROCESS_SET = 11
-    BLOCKED_THREAD_QUEUES = 12
-    PROCESS_LINUX = 14
-    RESOURCE_MANAGER = 15
-    SYSTEM_MISC = 16
-    CONSOLE = 17
 
 
 def owner_of(ref: Ref) -> VP:
-    """Return the processor whose part *ref* lies in. Pinned refs report processor 0 (K42: refToVP)."""
+    """Return the processor whose part *ref* lies in. Well-known refs report processor 0 (K42: refToVP)."""
     return VP(max(0, (ref >> PART_SHIFT) - 1))
 
 
@@ -148,7 +133,7 @@ class GlobalTable:
         self._parts = [
             Part(VP(vp), (vp + 1) << (PART_SHIFT - PAGE_SHIFT), pages_per_part) for vp in range(vp_count)
         ]
-        self._pinned = Part(VP(0), 0, PINNED_PAGES)
+        self._well_known = Part(VP(0), 0, 1)
         self.live = 0
 
     def allocate(self, vp: VP, handler: MissHandler) -> Ref:
@@ -159,13 +144,9 @@ class GlobalTable:
         """
         return self._take(self._parts[vp], handler)
 
-    def allocate_pinned(self, handler: MissHandler) -> Ref:
-        """Take a ref from the pinned entries, which all processors share."""
-        return self._take(self._pinned, handler)
-
     def install(self, ref: WellKnown, handler: MissHandler) -> Ref:
         """Publish *handler* under a reserved index."""
-        page = self.pages.get(0) or self._grow(self._pinned)
+        page = self.pages.get(0) or self._grow(self._well_known)
         assert page.handlers[ref] is None, f"well-known ref {ref.name} is taken"
         page.handlers[ref] = handler
         self.live += 1
@@ -181,7 +162,7 @@ class GlobalTable:
         self.live -= 1
         if ref < RESERVED_ENTRIES:
             return
-        part = self._pinned if ref < PINNED_ENTRIES else self._parts[(ref >> PART_SHIFT) - 1]
+        part = self._parts[(ref >> PART_SHIFT) - 1]
         free = page.free
         free.append(slot)
         if len(free) == 1:
@@ -190,16 +171,6 @@ class GlobalTable:
                 self._drop(part, part.open[-2])
         elif len(free) == PAGE_ENTRIES and len(part.open) > 1:
             self._drop(part, page)
-
-    def handler(self, ref: Ref) -> MissHandler | None:
-        """Return the root behind *ref*, also while it is being destroyed, or None."""
-        page = self.pages.get(ref >> PAGE_SHIFT)
-        return page.handlers[ref & SLOT_MASK] if page else None
-
-    def word(self, ref: Ref) -> int:
-        """Return the state word of *ref*; 0 for a free one."""
-        page = self.pages.get(ref >> PAGE_SHIFT)
-        return page.words[ref & SLOT_MASK] if page else 0
 
     def entry_addr(self, ref: Ref) -> Addr:
         """Return the modelled address of the global entry."""
@@ -259,18 +230,3 @@ class LocalTable(dict[Ref, Any]):
 
     def __missing__(self, ref: Ref) -> AnyRep:
         return DefaultObject(self.restart, ref)
-
-    def fill(self, ref: Ref, rep: object) -> None:
-        """Install *rep*. Only a miss handler running on this processor may."""
-        self[ref] = rep
-
-    def drop_page(self, page: int) -> int:
-        """Forget entries 256*page .. 256*page+255; say how many were filled."""
-        first = page << PAGE_SHIFT
-        if len(self) < PAGE_ENTRIES:
-            refs = [ref for ref in self if ref >> PAGE_SHIFT == page]
-        else:
-            refs = [Ref(ref) for ref in range(first, first + PAGE_ENTRIES) if ref in self]
-        for ref in refs:
-            del self[ref]
-        return len(refs)

@@ -21,7 +21,7 @@ from k42fs.errors import (
 )
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
-from k42fs.objects import COSMgr, SingleRepRoot, WellKnown
+from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_client import MountPointMgrClient
@@ -221,7 +221,7 @@ class System:
             "object": rep.label(),
             "implementation": type(rep).__name__,
             "ref": file.obj_ref,
-            "home_processor": max(0, (file.obj_ref >> 19) - 1),
+            "home_processor": owner_of(file.obj_ref),
             "processors": touched,
         }
 

@@ -10,6 +10,7 @@ from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine, Model
 from k42fs.machine.thread import Thread
 from k42fs.objects import COSMgr, MultiRepRoot, Rep, SingleRepRoot
+from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK
 
 T = TypeVar("T")
 
@@ -68,6 +69,24 @@ class Lab:
         """Turns of all daemons in the order of the ring."""
         for _ in range(times):
             self.clean(*self.cos.ring)
+
+    def root_of(self, ref: Ref) -> Any:  # noqa: ANN401
+        """Return the root behind *ref*, also while it is being destroyed, or None."""
+        page = self.cos.table.pages.get(ref >> PAGE_SHIFT)
+        return None if page is None else page.handlers[ref & SLOT_MASK]
+
+    def word_of(self, ref: Ref) -> int:
+        """Return the state word of *ref*; 0 for a free one."""
+        page = self.cos.table.pages.get(ref >> PAGE_SHIFT)
+        return 0 if page is None else page.words[ref & SLOT_MASK]
+
+    def drop_ltt_page(self, vp: int, page: int) -> int:
+        """Forget one page of a processor's local table, a cache as any; say how many entries it held."""
+        ltt = self.machine.processors[vp].ltt
+        held = [ref for ref in ltt if ref >> PAGE_SHIFT == page]
+        for ref in held:
+            del ltt[ref]
+        return len(held)
 
     def join(self, *vps: int) -> None:
         for vp in vps:

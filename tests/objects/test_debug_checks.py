@@ -62,7 +62,7 @@ def test_clients_that_keep_to_the_rules_notice_nothing() -> None:
     ref = replicated(lab)
     for vp in (0, 1, 0, 1):
         assert lab.call_on(vp, ref, "hello") == f"many{vp} on {vp}"
-    lab.cos.drop_ltt_page(lab.cos.ring[0], ref >> 8)
+    lab.drop_ltt_page(lab.cos.ring[0], ref >> 8)
     assert lab.call_on(0, ref, "hello") == "many0 on 0"
 
 

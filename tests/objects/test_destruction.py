@@ -86,7 +86,7 @@ def rounds_until_reissue(lab: Lab, ref: Ref) -> tuple[int, int]:
             lab.clean(vp)
             if lab.events and not freed:
                 freed = lab.cos.token.passes
-            if lab.cos.table.word(ref) == 0:
+            if lab.word_of(ref) == 0:
                 return freed, lab.cos.token.passes
             with pytest.raises(DeletedObjectError):
                 lab.call_on(vp, ref, "late_call")
@@ -104,7 +104,7 @@ def test_invariant_12_a_ref_is_reissued_a_full_token_round_after_the_object_is_g
     for vp in users:
         lab.call_on(vp, ref, "hello")
     for vp in range(3):
-        lab.cos.drop_ltt_page(VP(vp), ref >> 8)
+        lab.drop_ltt_page(vp, ref >> 8)
     lab.destroy_on(destroyer, ref)
     freed, reissued = rounds_until_reissue(lab, ref)
     assert reissued - freed >= 3
@@ -224,7 +224,7 @@ def test_invariant_16_an_object_of_one_processor_is_freed_without_the_token() ->
     assert lab.cos.token.passes == 0
     assert lab.events == ["r1 cleaned on 1", "r freed on 1"]
     assert lab.machine.memory.live_blocks == blocks + 1, "only the page of its ref waits for the token"
-    assert lab.cos.table.word(ref) != 0
+    assert lab.word_of(ref) != 0
     lab.leave(parked)
 
 

@@ -18,7 +18,7 @@ from tests.objects.lab import Lab, Probe, ProbeRoot, replicated, single
 
 
 def root_of(lab: Lab, ref: Ref) -> ProbeRoot:
-    root = lab.cos.table.handler(ref)
+    root = lab.root_of(ref)
     assert isinstance(root, ProbeRoot)
     return root
 
@@ -48,7 +48,9 @@ def storm(processors: int, cluster: int, threads: int, seed: int) -> tuple[Repli
     total: list[int] = []
     machine.spawn(VP(0), read, cos, root.ref, total)
     machine.run()
-    assert cos.table.word(root.ref) == 0, "no miss is left in progress"
+    assert not any(word for page in cos.table.pages.values() for word in page.words), (
+        "no miss is left in progress"
+    )
     return root, total[0]
 
 
@@ -95,7 +97,7 @@ def test_invariant_2_the_same_rep_returns_after_a_page_of_the_local_table_is_dro
     refs = [make(lab, f"{number}:") for number in range(300)]
     first = [lab.call_on(1, ref, "who") for ref in refs]
     for _ in range(2):
-        dropped = [lab.cos.drop_ltt_page(VP(1), page) for page in {ref >> 8 for ref in refs}]
+        dropped = [lab.drop_ltt_page(1, page) for page in {ref >> 8 for ref in refs}]
         assert sum(dropped) == 300
         assert [lab.call_on(1, ref, "who") for ref in refs] == first
 
@@ -109,7 +111,7 @@ def test_invariant_2_state_survives_the_loss_of_every_local_table() -> None:
         for vp in range(3):
             for ref in refs:
                 lab.call_on(vp, ref, "increment", 2)
-                lab.cos.drop_ltt_page(VP(vp), ref >> 8)
+                lab.drop_ltt_page(vp, ref >> 8)
     assert [lab.call_on(2, ref, "value") for ref in refs] == [29, 29]
 
 
@@ -148,7 +150,7 @@ def test_invariant_5_a_miss_on_a_destroying_ref_answers_deleted_without_side_eff
     root = root_of(lab, ref)
 
     def state() -> tuple[int, ...]:
-        return root.trans_set, root.misses, lab.cos.table.word(ref), len(lab.machine.processors[1].ltt)
+        return root.trans_set, root.misses, lab.word_of(ref), len(lab.machine.processors[1].ltt)
 
     before = state()
     for _ in range(3):
@@ -157,7 +159,7 @@ def test_invariant_5_a_miss_on_a_destroying_ref_answers_deleted_without_side_eff
     assert before == (
         root.trans_set,
         root.misses,
-        lab.cos.table.word(ref),
+        lab.word_of(ref),
         len(lab.machine.processors[1].ltt),
     )
     assert lab.cos.statistics()["deleted_answers"] == 3
@@ -169,7 +171,7 @@ def test_invariant_5_a_free_ref_answers_deleted() -> None:
     ref = single(lab)
     lab.destroy_on(0, ref)
     lab.sweep(5)
-    assert lab.cos.table.handler(ref) is None
+    assert lab.root_of(ref) is None
     with pytest.raises(DeletedObjectError):
         lab.call_on(0, ref, "hello")
 
@@ -186,7 +188,7 @@ def test_invariant_6_a_root_that_calls_its_own_ref_while_it_makes_a_rep_is_detec
     root = NarcissusRoot(lab, "echo")
     with pytest.raises(AssertionError, match="called the object it is making a rep of"):
         lab.call_on(0, root.ref, "hello")
-    assert (root.trans_set, lab.cos.table.word(root.ref)) == (0, 0), "the failed miss leaves nothing behind"
+    assert (root.trans_set, lab.word_of(root.ref)) == (0, 0), "the failed miss leaves nothing behind"
 
 
 class HonestTable(LocalTable):
@@ -210,7 +212,7 @@ def test_invariant_7_the_trans_set_bit_is_set_no_later_than_the_local_entry(make
     old = lab.machine.processors[0].ltt
     assert isinstance(old, LocalTable)
     table = HonestTable(old.restart)
-    root = lab.cos.table.handler(ref)
+    root = lab.root_of(ref)
     assert root is not None
     table.root, table.filled = root, 0
     lab.machine.processors[0].ltt = table
@@ -253,11 +255,11 @@ def test_a_call_passes_its_arguments_and_its_errors_through_a_miss() -> None:
     ref = SingleRepRoot(lab.cos, Strict()).ref
     th = lab.enter(0)
     assert lab.run(th.deref(ref).check(th, 4, rule="positive")) == "4 positive"
-    lab.cos.drop_ltt_page(VP(0), ref >> 8)
+    lab.drop_ltt_page(0, ref >> 8)
     with pytest.raises(ValueError, match="positive"):
         lab.run(th.deref(ref).check(th, -4, rule="positive"))
     lab.leave(th)
-    assert lab.cos.table.word(ref) == 0
+    assert lab.word_of(ref) == 0
 
 
 def test_a_root_class_without_create_rep_says_so() -> None:

@@ -166,7 +166,7 @@ class ObjectsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.things)
     @rule(vp=VPS, which=PICK)
     def flush(self, vp: int, which: int) -> None:
-        self.lab.cos.drop_ltt_page(VP(vp), self.things[which % len(self.things)].ref >> 8)
+        self.lab.drop_ltt_page(vp, self.things[which % len(self.things)].ref >> 8)
 
     @invariant()
     def counts_agree(self) -> None:
