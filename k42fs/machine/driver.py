@@ -42,6 +42,7 @@ from k42fs.machine.thread import (
 )
 from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
 from k42fs.machine.trace import OUTSIDE as LEFT
+from k42fs.machine.watch import Watchers
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
@@ -95,6 +96,8 @@ class Machine:
         self._late_before = 0
         self._scheduler = Scheduler(self)
         self._live = LiveDriver(self)
+        self.watchers = Watchers(self, self._spun_enough)
+        self.core.on_taken = self.watchers.taken
 
     # --- live
 
@@ -255,6 +258,13 @@ class Machine:
             self._scheduler.granted(heir)
         else:
             self._wake(by, heir)
+
+    def _spun_enough(self, th: Thread) -> None:
+        """*th* spins on a line and has lost its copy, as it notices at `th.granted_at`."""
+        if self.live:
+            self._live.wake(th, th.granted_at)
+        else:
+            self._scheduler.granted(th)
 
     def unblock(self, by: Thread, other: Thread) -> None:
         """Let *other* return from its present or else its next `block`."""

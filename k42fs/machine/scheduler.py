@@ -3,11 +3,15 @@
 Each entry is (time, tie, serial, processor). Ties are settled by a hash of (seed, processor, serial): the
 only randomness of a run, so that seeds explore interleavings and runs repeat exactly. The thread of the
 processor taken from the heap runs until it comes to something others could notice while some other
-processor's time is earlier: `machine.limit`.
+processor's time is earlier: `machine.limit`. With `lookahead_cycles` it may run ahead by so much: fewer
+switches, but mistimed by as much, so event hashes compare only between runs of equal lookahead.
 
 A processor runs one thread at a time; its others wait in a queue by the time they became ready. A thread
 that spins keeps its processor; one that waits for a blocking lock does so only until its patience ends, then
-the next one runs.
+the next one runs. One that spins on a line (`watch.py`) keeps it until the line is taken, or its deadline.
+
+Interrupts have entries of their own. A processor whose thread has run ahead of one on its private memory
+takes it at its time all the same: the handler's cycles are put in and the thread ends so much later.
 
 Source: SimPy's kernel (heap with a serial that settles ties); K42 lib/libc/scheduler for the ready queue.
 """
@@ -30,6 +34,8 @@ from k42fs.machine.thread import BLOCKED, FINISHED, READY, RUNNING, SLEEPING, SP
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
 
+Entry = tuple[int, int, int, "Processor | Interrupt"]
+
 MASK64: Final = (1 << 64) - 1
 FLUSH_AT: Final = 4096
 STALL_CYCLES: Final = 10_000_000_000
@@ -44,12 +50,23 @@ def tie_break(seed: int, vp: int, serial: int) -> int:
     return x ^ x >> 31
 
 
+class Interrupt:
+    """Something that a processor must do at a given time, whatever it is at. *handle* charges it."""
+
+    __slots__ = ("handle", "proc")
+
+    def __init__(self, proc: Processor, handle: Callable[[], None]) -> None:
+        self.proc = proc
+        self.handle = handle
+
+
 class Scheduler:
     """Runs spawned threads in order of virtual time. `unfinished` counts those that are no daemons."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._heap: list[tuple[int, int, int, Processor]] = []
+        self._heap: list[Entry] = []
+        self._lookahead = machine.config.lookahead_cycles
         self._serial = 0
         self._log = array("q")
         self._hash = sha256()
@@ -84,10 +101,12 @@ class Scheduler:
             while self.unfinished:
                 if not heap:
                     raise DeadlockError(f"no thread can go on: {self._stuck()}")
-                at, _, serial, proc = heappop(heap)
-                if serial == proc.serial:
-                    proc.posted_at = -1
-                    self._dispatch(proc, at)
+                at, _, serial, what = heappop(heap)
+                if isinstance(what, Interrupt):
+                    self._interrupt(what, at, serial)
+                elif serial == what.serial:
+                    what.posted_at = -1
+                    self._dispatch(what, at)
         finally:
             machine.limit = NEVER
 
@@ -106,6 +125,11 @@ class Scheduler:
             return
         if proc.posted_at < 0 or start < proc.posted_at:
             self._post(proc, start)
+
+    def interrupt(self, proc: Processor, at: int, handle: Callable[[], None]) -> None:
+        """Let *proc* do *handle* at time *at*."""
+        self._serial = serial = self._serial + 1
+        self._push(at, proc.vp, serial, Interrupt(proc, handle))
 
     def granted(self, th: Thread) -> None:
         """*th* spins and now has what it spins for, since `th.granted_at`."""
@@ -130,9 +154,26 @@ class Scheduler:
         self._serial = serial = self._serial + 1
         proc.serial = serial
         proc.posted_at = at
+        self._push(at, proc.vp, serial, proc)
+
+    def _push(self, at: int, vp: VP, serial: int, what: Processor | Interrupt) -> None:
         machine = self._machine
-        heappush(self._heap, (at, tie_break(machine.config.seed, proc.vp, serial), serial, proc))
-        machine.limit = min(machine.limit, at)
+        heappush(self._heap, (at, tie_break(machine.config.seed, vp, serial), serial, what))
+        machine.limit = min(machine.limit, at + self._lookahead)
+
+    def _interrupt(self, interrupt: Interrupt, at: int, serial: int) -> None:
+        proc, th = interrupt.proc, interrupt.proc.current
+        self._log.extend((serial, proc.vp, at, 0))
+        if th is not None and th.state == SPINNING:
+            proc.spin_until(at)
+        else:
+            proc.idle_until(at)
+        ahead = proc.clock - at
+        proc.clock = at
+        interrupt.handle()
+        proc.clock += ahead
+        if ahead and th is not None and proc.posted_at >= 0:
+            self._post(proc, max(proc.clock, proc.posted_at))
 
     def _dispatch(self, proc: Processor, at: int) -> None:
         th = proc.current
@@ -144,13 +185,13 @@ class Scheduler:
                 self._machine.take_mail(th)
         elif th.state == SPINNING:
             proc.spin_until(at)
-            if th.granted_at < 0:
+            if th.granted_at < 0 and th.waiting_for is not None:  # else it spun until a deadline
                 th.state = BLOCKED
                 self._next(proc)
                 return
         th.state = RUNNING
         heap = self._heap
-        self._machine.limit = max(proc.clock, heap[0][0]) if heap else NEVER
+        self._machine.limit = max(proc.clock, heap[0][0] + self._lookahead) if heap else NEVER
         self._log.extend((proc.serial, proc.vp, proc.clock, th.number))
         if len(self._log) >= FLUSH_AT:
             self._flush()
@@ -176,6 +217,8 @@ class Scheduler:
         elif th.state == SPINNING:
             if self._blocks(th):
                 self._post(proc, proc.clock + self._patience(polls_only=bool(proc.ready)))
+            elif th.wake_at < NEVER and th.waiting_for is None:
+                self._post(proc, max(proc.clock, th.wake_at))
         else:
             if th.state == SLEEPING:
                 self._serial += 1
