@@ -168,10 +168,6 @@ class MountPointMgrRep(Rep):
 
         return await self.root.change(th, edit)
 
-    async def unregister_server(self, th: Thread, server: Ref) -> tuple[MountEntry, ...]:
-        """Take away all mounts of *server*, binds too."""
-        return await self.root.change(th, lambda table: table.unregister_server(server))
-
     async def watch_links(self, th: Thread) -> None:
         """Have servers report removed links from now on. A client says so before it reads its first link."""
         # Not by our own flag: while that is being published, another processor's may still be down.

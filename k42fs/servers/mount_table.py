@@ -268,25 +268,6 @@ class MountTable:
         self._change(_without_empty({**self._mounts, where: stack[:-1]}))
         return stack[-1]
 
-    def unregister_server(self, server: Ref) -> tuple[MountEntry, ...]:
-        """Take away every mount of *server*, binds too: it died or was detached. It may have none.
-
-        Raises:
-            BusyError: that would leave nothing mounted at the root.
-        """
-        gone = tuple(entry for stack in self._mounts.values() for entry in stack if entry.server == server)
-        kept = _without_empty(
-            {
-                where: tuple(entry for entry in stack if entry.server != server)
-                for where, stack in self._mounts.items()
-            }
-        )
-        if () in self._mounts and () not in kept:
-            raise BusyError(f"server {server} is the last mount at /")
-        if gone:
-            self._change(kept)
-        return gone
-
     def renew(self) -> None:
         """Start a new version with the same mounts, so that every client comes back for other news."""
         self._snapshot = replace(self._snapshot, version=self._snapshot.version + 1)

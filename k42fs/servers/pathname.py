@@ -84,27 +84,6 @@ class PathName:
         before = start.components if start is not None and words[0] else ()
         return cls(_collapse(words, before, dotdot), wants_directory=words[-1] in (b"", b".", b".."))
 
-    @classmethod
-    def decode(cls, packed: bytes) -> PathName:
-        """Read K42's marshalled form: a length byte before each component.
-
-        Raises:
-            InvalidArgumentError: the lengths do not sum to the size given, or a component is bad.
-        """
-        components = []
-        at = 0
-        while at < len(packed):
-            end = at + 1 + packed[at]
-            if end > len(packed):
-                raise InvalidArgumentError(f"component at byte {at} ends at {end}, past {len(packed)}")
-            components.append(packed[at + 1 : end])
-            at = end
-        return cls(tuple(components))
-
-    def encode(self) -> bytes:
-        """Return K42's marshalled form: a length byte before each component. The root is empty."""
-        return b"".join(bytes((len(name),)) + name for name in self.components)
-
     def __bytes__(self) -> bytes:
         return b"/" + b"/".join(self.components)
 
@@ -122,29 +101,13 @@ class PathName:
         return True
 
     @property
-    def is_root(self) -> bool:
-        return not self.components
-
-    @property
     def has_dotdot(self) -> bool:
         """True if a walk must still resolve a ".."; false for every lexical path."""
         return b".." in self.components
 
-    @property
-    def parent(self) -> PathName:
-        """The path without its last component; the root is its own parent."""
-        return PathName(self.components[:-1])
-
-    def child(self, name: bytes) -> PathName:
-        return PathName((*self.components, name))
-
     def joined(self, rest: Iterable[bytes]) -> PathName:
         """Continue this path with the components *rest*."""
         return PathName((*self.components, *rest), wants_directory=self.wants_directory)
-
-    def lexical(self) -> PathName:
-        """Apply K42's rule to every ".." that parsing kept."""
-        return PathName(_collapse(self.components, (), DotDot.LEXICAL), wants_directory=self.wants_directory)
 
 
 def _collapse(words: Iterable[bytes], before: tuple[bytes, ...], dotdot: DotDot) -> tuple[bytes, ...]:

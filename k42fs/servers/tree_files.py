@@ -79,11 +79,6 @@ class TreeFiles:
         """The root directory."""
         return self.tree.fs.root
 
-    def hold(self, file: FSFile) -> None:
-        """The kernel knows the inode now: it stays until `forget`, whatever becomes of its names."""
-        assert file.holds >= 0, f"{file!r} was deleted"
-        file.holds += 1
-
     # Attributes
 
     async def get_status(self, th: Thread, file: FSFile) -> FSFile:

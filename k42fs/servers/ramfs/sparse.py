@@ -10,7 +10,7 @@ A file is cut into chunks of 128 KiB, and a chunk takes whichever form is cheape
 * **pages** (`dict` from page number to its bytes): a chunk with holes between its pages. A page's missing
   tail reads as zeros. All 32 pages present: it becomes a run.
 
-A page (4 KiB) counts as used from the first byte written to it, zeros included, until truncate or punch
+A page (4 KiB) counts as used from the first byte written to it, zeros included, until truncate
 takes it away. That count is what `st_blocks` and the size limit see; the real memory stays near the bytes
 written.
 
@@ -128,28 +128,10 @@ class SparseData:
         if cut == 0:
             self._drop(index)
         elif isinstance(chunk, dict):
-            self._punch_pages(index, chunk, cut, CHUNK)
+            self._cut_pages(index, chunk, cut)
         elif len(chunk) > cut:
             self.pages -= _pages(len(chunk)) - _pages(cut)
             self._put(index, chunk[:cut])
-
-    def punch(self, offset: int, size: int) -> None:
-        """Make [offset, offset + size) a hole: whole pages are given back, the ends of others zeroed."""
-        end = offset + size
-        held = [0] if self._first is not None else []
-        for index in held + list(self._rest or ()):
-            base = index << CHUNK_SHIFT
-            low, high = max(offset - base, 0), min(end - base, CHUNK)
-            if low >= high:
-                continue
-            chunk = self._chunk(index)
-            assert chunk is not None, f"chunk {index} was listed and is not there"
-            self._punch_pages(index, chunk if isinstance(chunk, dict) else _split(chunk), low, high)
-
-    def clear(self) -> None:
-        """Give everything back."""
-        self._first = self._rest = None
-        self.pages = 0
 
     def _chunk(self, index: int) -> Chunk | None:
         if index == 0:
@@ -229,21 +211,15 @@ class SparseData:
                 ),
             )
 
-    def _punch_pages(self, index: int, pages: dict[int, Run], low: int, high: int) -> None:
-        """Make a hole of [low, high) in the chunk *index*, whose pages are *pages*."""
-        self._put(index, pages)
+    def _cut_pages(self, index: int, pages: dict[int, Run], cut: int) -> None:
+        """Drop every byte at or after *cut* of the chunk *index*, whose pages are *pages*."""
         for page in list(pages):
-            base = page << PAGE_SHIFT
-            start, end = max(low - base, 0), min(high - base, PAGE)
-            if start >= end:
-                continue
-            if end - start == PAGE:
+            start = cut - (page << PAGE_SHIFT)
+            if start <= 0:
                 del pages[page]
                 self.pages -= 1
-            elif end >= len(pages[page]):
+            elif start < PAGE:
                 pages[page] = pages[page][:start]
-            else:
-                pages[page] = pages[page][:start] + bytes(end - start) + pages[page][end:]
         if not pages:
             self._drop(index)
 

@@ -82,7 +82,7 @@ class TreeMachine(RuleBasedStateMachine):
         node.real = real
         directory.names[name] = node
         directory.nlink += node.is_dir
-        self.lab.tree.hold(real)
+        real.holds += 1
 
     def drop(self, directory: Node, node: Node) -> None:
         """*node* lost a name in *directory*."""

@@ -172,7 +172,7 @@ def test_dots_cannot_be_made_removed_or_renamed(lab: Lab) -> None:
 
 def test_nothing_is_made_in_a_removed_directory_that_is_open(lab: Lab) -> None:
     d = lab.dir(b"d")
-    lab.tree.hold(d)
+    d.holds += 1
     handle = lab.call("open_dir", d)
     lab.call("rmdir", lab.root, b"d")
     file = lab.file(b"f")
@@ -209,7 +209,7 @@ def test_links_are_refused_to_directories_taken_names_and_dead_files(lab: Lab) -
         lab.call("link", d, lab.root, b"e")
     with pytest.raises(NameExistsError):
         lab.call("link", file, lab.root, b"d")
-    lab.tree.hold(file)
+    file.holds += 1
     lab.call("unlink", lab.root, b"a")
     with pytest.raises(NameNotFoundError):
         lab.call("link", file, lab.root, b"b")

@@ -120,7 +120,7 @@ def test_a_walk_leaves_no_lock_behind(lab: Lab, tree: Tree) -> None:
 
 
 def test_a_removed_directory_leads_nowhere(lab: Lab, tree: Tree) -> None:
-    lab.tree.hold(tree["c"])
+    tree["c"].holds += 1
     lab.call("rmdir", lab.root, b"c")
     with pytest.raises(NameNotFoundError):
         lab.call("resolve", b"..", True, tree["c"])

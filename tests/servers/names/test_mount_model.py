@@ -93,18 +93,6 @@ class MountTableModel(RuleBasedStateMachine):
         self.model.setdefault(new, []).append(entry)
         self.version += 1
 
-    @rule(server=SERVERS)
-    def server_dies(self, server: Ref) -> None:
-        left = {
-            path: [entry for entry in stack if entry.server != server] for path, stack in self.model.items()
-        }
-        if not left[()]:
-            return
-        gone = self.table.unregister_server(server)
-        assert len(gone) == sum(map(len, self.model.values())) - sum(map(len, left.values()))
-        self.model = {path: stack for path, stack in left.items() if stack}
-        self.version += bool(gone)
-
     @invariant()
     def every_lookup_agrees_with_the_model(self) -> None:
         snapshot = self.table.snapshot

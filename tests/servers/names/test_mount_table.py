@@ -212,17 +212,6 @@ def test_a_copy_is_a_name_space_of_its_own() -> None:
     assert (server_at(twin, "/b"), server_at(twin, "/a"), server_at(table, "/b")) == (3, 2, 1)
 
 
-def test_unregistering_a_server_takes_its_binds_too() -> None:
-    table = table_of(("/", True), ("/s", False))
-    table.bind(p("/s/x"), p("/b"))
-    assert table.mounts_of(Ref(2)) == 2
-    assert len(table.unregister_server(Ref(2))) == 2
-    assert server_at(table, "/s") == server_at(table, "/b") == 1
-    version = table.snapshot.version
-    assert table.unregister_server(Ref(2)) == ()
-    assert table.snapshot.version == version
-
-
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -236,7 +225,6 @@ def test_unregistering_a_server_takes_its_binds_too() -> None:
         (lambda t: t.register(p("/free"), Ref(2), replaces=True), InvalidArgumentError),
         (lambda t: t.unregister(p("/free")), InvalidArgumentError),
         (lambda t: t.unregister(ROOT), BusyError),
-        (lambda t: t.unregister_server(Ref(1)), BusyError),
         (lambda t: t.bind(p("/a"), p("/a")), NameExistsError),
         (lambda t: t.bind(p("/a/../c"), p("/b")), InvalidArgumentError),
     ],

@@ -17,9 +17,7 @@ OFFSETS = st.one_of(
     st.sampled_from([0, CHUNK, 2 * CHUNK, CHUNK - 1, CHUNK + 1]),
 )
 SIZES = st.one_of(st.integers(1, 3 * PAGE), st.sampled_from([1, PAGE, CHUNK, CHUNK + 1, 2 * CHUNK]))
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["write", "truncate", "punch", "read"]), OFFSETS, SIZES), max_size=25
-)
+STEPS = st.lists(st.tuples(st.sampled_from(["write", "truncate", "read"]), OFFSETS, SIZES), max_size=25)
 
 
 def pages_of(offset: int, size: int) -> set[int]:
@@ -41,10 +39,6 @@ def test_it_holds_what_a_bytearray_holds(steps: list[tuple[str, int, int]]) -> N
             data.truncate(offset)
             model[offset:] = bytes(2 * LIMIT - offset)
             pages = {page for page in pages if page * PAGE < offset}
-        elif step == "punch":
-            data.punch(offset, size)
-            model[offset:end] = bytes(size)
-            pages = {page for page in pages if page * PAGE < offset or (page + 1) * PAGE > end}
         else:
             assert data.read(offset, size) == model[offset:end]
         assert data.pages == len(pages)
@@ -103,10 +97,3 @@ def test_pages_in_holes_cost_at_most_twice_their_size() -> None:
         tracemalloc.stop()
     assert data.pages == 128
     assert after - before < 2 * data.pages * PAGE
-
-
-def test_clear_gives_all_back() -> None:
-    data = SparseData()
-    data.write(5 * CHUNK, b"x")
-    data.clear()
-    assert (data.pages, data.read(5 * CHUNK, 1)) == (0, b"\0")
