@@ -14,7 +14,7 @@ from k42fs.machine.validation.checks import FAIL
 from k42fs.machine.validation.experiment import HERE, Effort, Entry, discover
 from k42fs.machine.validation.runner import Outcome, run_all
 
-PACKAGES = (HERE,)
+PACKAGES = (HERE, "k42fs.workloads.validation")
 
 
 @click.command()

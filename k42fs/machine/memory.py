@@ -7,7 +7,9 @@ region (4) | offset (48).
 Three kinds of block (`layout.Kind`): LOCAL_STRICT comes from pools of one processor, GLOBAL from pools of
 one node where small blocks share lines, GLOBAL_PADDED likewise but rounded up to whole lines. Sizes are
 powers of two from 16 to 2048 and whole pages above; freed blocks are reused last in, first out, as they are
-the likeliest to be cached still.
+the likeliest to be cached still. For the same reason a block of a line or more goes to a list of the
+processor that frees it (if it is of the block's node; else to a list of that node), and the surplus of such
+a list to the node's: processors that free what they allocate never pass a line between them.
 
 K42: lib/libc/alloc/*, doc/white-papers/alloc/alloc.tex.
 Differs: the traffic of the allocator's own lists is not charged (K42's fast path touches two private lines),
@@ -29,6 +31,9 @@ REGION_SHIFT: Final = 48
 OFFSET_MASK: Final = (1 << REGION_SHIFT) - 1
 PAGE_BYTES: Final = 4096
 SMALLEST, LARGEST = 16, 2048
+LIST_BYTES, LIST_MIN, LIST_MAX = 65536, 4, 4095
+"""How much a processor's list of free blocks holds (at most twice that), and its limits in blocks."""
+
 LTT_REGION: Final = 4
 LTT_SHIFT: Final = 37
 """Local translation tables: 2^37 bytes of addresses per processor, 16 bytes per ref."""
@@ -59,7 +64,7 @@ class Memory:
         self._line_bytes = config.line_bytes
         self._home_shift = NODE_SHIFT - (config.line_bytes.bit_length() - 1)
         self._nodes, self._homes = config.nodes, config.homes
-        self._pools: dict[tuple[Kind, int, int], list[Addr]] = {}  # (kind, processor or node, bytes)
+        self._pools: dict[tuple[Kind, int, int], list[Addr]] = {}  # (kind, processor or ~node, bytes)
         self._tops: dict[int, int] = {}  # node and region -> first offset never used
         self._pages: dict[int, tuple[Addr, int]] = {}  # page number -> first block in it, bytes of its blocks
         self._blocks: dict[Addr, Block] = {}
@@ -78,12 +83,17 @@ class Memory:
         if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:
             size = self._line_bytes
         size = _rounded(size)
-        place = vp if kind is Kind.LOCAL_STRICT else self._config.node(vp)
+        shares_lines = size < self._line_bytes and kind is Kind.GLOBAL
+        place = ~self._config.node(vp) if shares_lines else vp
         pool = self._pools.get((kind, place, size))
         if pool is None:
             pool = self._pools[kind, place, size] = []
         if not pool:
-            self._carve(vp, kind, size, pool)
+            spare = self._pools.get((kind, ~self._config.node(vp), size))
+            if spare:
+                _move(spare, pool, _list_blocks(size))
+            else:
+                self._carve(vp, kind, size, pool)
         addr = pool.pop()
         block = self._blocks[addr]
         block.layout, block.owner, block.kind, block.vp, block.live = form, owner, kind, vp, True
@@ -102,7 +112,10 @@ class Memory:
             raise AssertionError(f"{what}: local strict memory of processor {block.vp} freed on {vp}")
         block.live = False
         block.owner = None
-        block.pool.append(addr)
+        if block.kind is Kind.LOCAL_STRICT or block.nbytes < self._line_bytes:
+            block.pool.append(addr)
+        else:
+            self._put(vp, block, addr)
         self.live_bytes -= block.nbytes
         self.live_blocks -= 1
 
@@ -139,6 +152,18 @@ class Memory:
         field = block.layout.field_at(addr - start) if block.layout else ""
         return label, field or f"+{addr - start}"
 
+    def _put(self, vp: int, block: Block, addr: Addr) -> None:
+        """Put a free block that shares no line where *vp* will reuse it, or else its home node."""
+        home, limit = addr >> NODE_SHIFT, _list_blocks(block.nbytes)
+        of_node = self._pools.setdefault((block.kind, ~home, block.nbytes), [])
+        if self._config.node(vp) != home:
+            of_node.append(addr)
+            return
+        own = self._pools.setdefault((block.kind, vp, block.nbytes), [])
+        own.append(addr)
+        if len(own) > 2 * limit:
+            _move(own, of_node, limit)
+
     def _carve(self, vp: int, kind: Kind, size: int, pool: list[Addr]) -> None:
         """Put one fresh page, or one fresh block if that is larger, into *pool*: lowest address on top."""
         where = self._config.node(vp) << 4 | REGION[kind]
@@ -168,6 +193,16 @@ class UnmodelledMemory(Memory):
 
     def free(self, vp: int, addr: Addr) -> None:
         return None
+
+
+def _list_blocks(size: int) -> int:
+    return min(max(LIST_BYTES // size, LIST_MIN), LIST_MAX)
+
+
+def _move(source: list[Addr], target: list[Addr], count: int) -> None:
+    """Move up to *count* blocks, the ones that have lain longest."""
+    target += source[:count]
+    del source[:count]
 
 
 def _rounded(size: int) -> int:

@@ -74,6 +74,34 @@ def test_the_block_freed_last_is_reused_first() -> None:
     assert [memory.alloc(0, 64) for _ in range(3)] == blocks[::-1]
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_processor_reuses_the_lines_that_it_freed_itself(kind: Kind) -> None:
+    memory = Memory(CONFIG)
+    mine, theirs = memory.alloc(0, 64, kind), memory.alloc(1, 64, kind)
+    memory.free(0, mine)
+    memory.free(1, theirs)  # last in, but not first out for its neighbour
+    assert memory.alloc(0, 64, kind) == mine
+    assert memory.alloc(1, 64, kind) == theirs
+
+
+def test_a_block_freed_on_another_node_goes_home() -> None:
+    memory = Memory(CONFIG)
+    addr = memory.alloc(0, 64)
+    memory.free(8, addr)
+    assert memory.alloc(8, 64) != addr
+    assert memory.alloc(1, 64) == addr
+
+
+@pytest.mark.parametrize("consumer", [1, 8])
+def test_blocks_that_one_processor_allocates_and_another_frees_are_recycled(consumer: int) -> None:
+    memory, seen = Memory(CONFIG), set()
+    for _ in range(20_000):
+        addr = memory.alloc(0, 512)
+        seen.add(addr)
+        memory.free(consumer, addr)
+    assert len(seen) < 500
+
+
 def test_an_address_is_described_by_its_owner_and_field() -> None:
     memory = Memory(CONFIG)
     addr = memory.alloc(0, SMALL, owner=Owner())
