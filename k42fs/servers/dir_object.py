@@ -162,7 +162,7 @@ class DirObject(FileObject):
         try:
             self.check_alive()
             await th.touch(CREATE, self.addr, self.names.bucket(name))
-            file = await self.names.find_for_new(th, name)
+            file = await self.names.find(th, name, is_to_be_made=True)
             if file is not None:
                 if flags & os.O_EXCL:
                     raise NameExistsError(name)
@@ -189,7 +189,7 @@ class DirObject(FileObject):
         try:
             self.check_alive()
             await th.touch(CREATE, self.addr, self.names.bucket(name))
-            if await self.names.find_for_new(th, name) is not None:
+            if await self.names.find(th, name, is_to_be_made=True) is not None:
                 raise NameExistsError(name)
             self._check_add(th)
             file = await self.tree.fs.make(th, self.file, name, mode, rdev, target)
@@ -209,7 +209,7 @@ class DirObject(FileObject):
         try:
             self.check_alive()
             await th.touch(LINK, self.addr, self.names.bucket(name))
-            if await self.names.find_for_new(th, name) is not None:
+            if await self.names.find(th, name, is_to_be_made=True) is not None:
                 raise NameExistsError(name)
             if file.is_dir:
                 raise NotPermittedError("directories have one name")

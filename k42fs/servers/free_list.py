@@ -73,10 +73,6 @@ class FreeLists:
     def __len__(self) -> int:
         return sum(map(len, self._lists))
 
-    def length(self, vp: VP) -> int:
-        """Entries in one processor's list."""
-        return len(self._lists[vp])
-
     async def add(self, th: Thread, ref: Ref, file: FSFile) -> None:
         """Enter *ref*, the idle object of *file*, at the young end.
 
@@ -98,12 +94,10 @@ class FreeLists:
         """Whether a processor's list should be trimmed."""
         return len(self._lists[vp]) > self._trim_at[vp]
 
-    async def trim(self, th: Thread, entries: int | None = None) -> int:
-        """Ask the oldest of *th*'s list until *entries* are left (a batch below the bound); how many were
-        freed.
-        """
+    async def trim(self, th: Thread) -> int:
+        """Ask the oldest of *th*'s list until it is a batch below the bound; how many were freed."""
         mine = self._lists[th.vp]
-        surplus = len(mine) - (self.entries_max - TRIM_BATCH if entries is None else entries)
+        surplus = len(mine) - (self.entries_max - TRIM_BATCH)
         freed = await self._ask(th, mine, surplus, None)
         # Where everything is in use the next look is a batch away: an entry is never asked for each one
         # added.

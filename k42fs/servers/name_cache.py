@@ -64,37 +64,28 @@ class NameCache:
             return self._addr
         return Addr(self._addr + _NAMES + crc32(name) % BUCKETS * 8)
 
-    async def find(self, th: Thread, name: bytes) -> FSFile | None:
-        """The inode called *name*; what the file system says about an unknown one is remembered."""
-        holder = self.children.get(name)
-        if holder is not None:
-            await th.touch(READ_HOLDER, holder.addr)
-            return holder.file
-        if name in self.negatives:
-            return None
-        bucket = self.bucket(name)
-        await th.touch(MISS, self._addr, bucket)
-        file = await self._tree.fs.lookup(th, self._file, name)
-        if file is not None:
-            await self._add(th, name, file)
-            return file
-        await th.touch(NEGATIVE, self._addr, bucket)
-        if len(self.negatives) >= NEGATIVES_MAX:
-            self.negatives.clear()
-        self.negatives[name] = None
-        return None
+    async def find(self, th: Thread, name: bytes, *, is_to_be_made: bool = False) -> FSFile | None:
+        """The inode called *name*; what the file system says about an unknown one is remembered.
 
-    async def find_for_new(self, th: Thread, name: bytes) -> FSFile | None:
-        """As `find`, for a caller that is about to make the name: that it does not exist is not remembered."""
+        That it does not exist is not, if the caller is about to make it.
+        """
         holder = self.children.get(name)
         if holder is not None:
             await th.touch(READ_HOLDER, holder.addr)
             return holder.file
         if name in self.negatives:
             return None
+        if not is_to_be_made:
+            bucket = self.bucket(name)
+            await th.touch(MISS, self._addr, bucket)
         file = await self._tree.fs.lookup(th, self._file, name)
         if file is not None:
             await self._add(th, name, file)
+        elif not is_to_be_made:
+            await th.touch(NEGATIVE, self._addr, bucket)
+            if len(self.negatives) >= NEGATIVES_MAX:
+                self.negatives.clear()
+            self.negatives[name] = None
         return file
 
     async def bind(self, th: Thread, name: bytes, file: FSFile) -> None:

@@ -172,7 +172,7 @@ class Rename(_Attempt):
         file = await old_dir.names.find(th, self._old)
         if file is None:
             raise NameNotFoundError(self._old)
-        other = await new_dir.names.find_for_new(th, self._new)
+        other = await new_dir.names.find(th, self._new, is_to_be_made=True)
         if other is not None and self._flags & NOREPLACE:
             raise NameExistsError(self._new)
         if other is None and self._flags & EXCHANGE:

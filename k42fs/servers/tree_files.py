@@ -223,10 +223,6 @@ class TreeFiles:
         """Free what *th*'s processor has not used for *age_ns*; how many objects. For a timer."""
         return await self.tree.free_lists.sweep(th, age_ns)
 
-    async def trim(self, th: Thread, entries: int) -> int:
-        """Free idle objects of *th*'s processor until *entries* are left; how many were freed."""
-        return await self.tree.free_lists.trim(th, entries)
-
     # Inside
 
     async def _report_moved(self, th: Thread, *files: FSFile | None) -> None:

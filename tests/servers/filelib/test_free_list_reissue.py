@@ -36,5 +36,5 @@ def test_an_entry_whose_object_died_elsewhere_is_dropped_even_if_its_ref_lives_a
     th = machine.enter(VP(0))
     machine.drive(lists.add(th, caches[0], file))  # as it is once the ref has become the cache's
     machine.leave(th)
-    run(0, "trim", 0)  # a cache knows nothing of free lists: asked, it would fail the caller's request
+    run(0, "sweep", 0)  # a cache knows nothing of free lists: asked, it would fail the caller's request
     assert caches[0] in [root.ref for root in cos.objects()]

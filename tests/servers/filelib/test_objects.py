@@ -25,7 +25,7 @@ def linked(lab: Lab, count: int = 2) -> FSFile:
     file = lab.call("mknod", lab.root, b"l0", 0o644)
     for i in range(1, count):
         lab.call("link", file, lab.root, b"l%d" % i)
-    lab.call("trim", 0)
+    lab.call("sweep", 0)
     assert isinstance(file, FSFile)
     return file
 
@@ -47,7 +47,7 @@ def test_the_multi_link_manager_knows_files_in_use_with_several_names(lab: Lab) 
     assert (links.find(file), len(links)) == (0, 0)
     lab.call("link", file, lab.root, b"c")
     lab.call("release", of)
-    lab.call("trim", 0)
+    lab.call("sweep", 0)
     assert (file.obj_ref, len(links)) == (0, 0)
     of = lab.call("open", file, os.O_RDONLY)
     assert links.find(file) == file.obj_ref == of.ref
@@ -61,10 +61,10 @@ def test_the_free_protocol_spares_files_in_use(lab: Lab, keeper: str) -> None:
     file = lab.file(b"a", b"data")
     if keeper == "client":
         of = lab.call("open", file, os.O_RDONLY)
-        assert lab.call("trim", 0) == 0
+        assert lab.call("sweep", 0) == 0
         assert file.obj_ref == of.ref
         lab.call("release", of)
-    assert lab.call("trim", 0) >= 1
+    assert lab.call("sweep", 0) >= 1
     assert file.obj_ref == 0
     assert lab.data(file) == b"data"
 
@@ -73,9 +73,9 @@ def test_freed_objects_are_really_gone(lab: Lab) -> None:
     for i in range(10):
         lab.file(b"%d" % i, b"data")
     assert lab.objects() == {"DirObject": 1, "ServerFile": 10, "FileCache": 10}
-    lab.call("trim", 0)
+    lab.call("sweep", 0)
     assert lab.objects() == {"DirObject": 1}
-    lab.call("trim", 0)
+    lab.call("sweep", 0)
     assert lab.objects() == {}
     assert lab.cos.pending == 0
 
@@ -151,7 +151,7 @@ def test_small_files_cost_little_more_than_their_bytes() -> None:
         before, _ = tracemalloc.get_traced_memory()
         for i in range(files):
             lab.file(b"%d" % i, b"x" * 100)
-        lab.call("trim", 0)
+        lab.call("sweep", 0)
         lab.clean()
         after, _ = tracemalloc.get_traced_memory()
     finally:

@@ -294,7 +294,7 @@ def test_a_file_reopened_while_it_is_freed_survives(seed: int) -> None:
             assert file.obj_ref == of.ref
             assert not sf.closing, "destroyed under a client"
             await storm.call(th, "release", of)
-            await storm.call(th, "trim", 0)
+            await storm.call(th, "sweep", 0)
 
     storm.prepare(prepare)
     for vp in range(4):
