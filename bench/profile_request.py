@@ -3,7 +3,8 @@
 Two runs of the same row of bench/rows.py: one untouched, for the rate and the daemon's share of user and
 system time; one under cProfile, for the functions. cProfile multiplies the cost of small calls, so read its
 table for proportions and call counts, the first run for truth. Preparation belongs to both (a create row
-unlinks what it made). Functions compiled by Cython do not appear; their time is in their callers.
+unlinks what it made). Functions compiled by Cython do not appear; their time is in their callers. Under the
+table stands what each floor takes of a request, those of the preparation included.
 
 Usage: python -m bench.profile_request create [--target k42fs-off] [--seconds 3] [--sort tottime] [--lines 40]
 """
@@ -30,6 +31,8 @@ from bench.rows import ROWS
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 SORT_KEYS: Final = ("tottime", "cumtime", "ncalls")
+FLOORS: Final = ("machine", "objects", "servers", "personality")
+REST, BUILTINS = "pyfuse3 and the rest", "builtins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,35 @@ def function_table(profile: Path, sort: str, lines: int) -> str:
     return text.getvalue().partition("\n\n")[2].strip("\n")
 
 
+def part_of(path: str) -> str:
+    """Return the floor of k42fs that the code at *path* belongs to, or what else it is."""
+    for part in FLOORS:
+        if f"/k42fs/{part}/" in path:
+            return part
+    return BUILTINS if path == "~" else REST
+
+
+def costs_by_part(profile: Path) -> dict[str, tuple[float, float]]:
+    """Return each part's own time in microseconds, and its calls of functions, per request.
+
+    A request of k42fs is one entry into the machine. The daemon's start is in the last two parts' figures. Of
+    two runs, compare the calls: they do not depend on what else the computer did.
+    """
+    stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]]
+    stats = pstats.Stats(str(profile), stream=io.StringIO()).stats  # type: ignore[attr-defined]
+    seconds = dict.fromkeys((*FLOORS, REST, BUILTINS), 0.0)
+    calls = dict.fromkeys(seconds, 0)
+    requests = 0
+    for (path, _, name), (_, count, own, _, _) in stats.items():
+        part = part_of(path)
+        seconds[part] += own
+        calls[part] += count
+        if name == "enter" and path.endswith("/k42fs/machine/driver.py"):
+            requests += count
+    per_request = 1 / max(requests, 1)
+    return {part: (1e6 * own * per_request, calls[part] * per_request) for part, own in seconds.items()}
+
+
 def the_row(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     found = [row.name for row in ROWS if value in row.name]
     exact = [name for name in found if name == value]
@@ -108,11 +140,16 @@ def main(
         if not profile.exists():
             raise click.ClickException("the daemon did not end by itself, so cProfile wrote nothing")
         table = function_table(profile, sort, lines)
+        costs = costs_by_part(profile)
     user, system = (100 * part / plain.elapsed_seconds for part in (plain.user_seconds, plain.system_seconds))
     unit = next(each.unit for each in ROWS if each.name == row)
     click.echo(f"{target}, {row}: {plain.rate:.0f} {unit}")
     click.echo(f"daemon: {user:.0f} % user, {system:.0f} % system of the CPU it shares with the client")
-    click.echo(f"under cProfile: {profiled.rate:.0f} {unit}\n\n{table}")
+    click.echo(f"under cProfile: {profiled.rate:.0f} {unit}\n\n{table}\n")
+    if target.startswith("k42fs-"):
+        click.echo("own time and calls per request:")
+        for part, (microseconds, calls) in costs.items():
+            click.echo(f"{part:22}{microseconds:8.1f} us {calls:8.1f}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmark's arithmetic, and a smoke run of all of its rows on each file system."""
 
+import cProfile
 import csv
 import json
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.profile_request import costs_by_part
 from bench.results import Results, rounded
 from bench.rows import Batch, Row
+from k42fs.ids import VP
+from k42fs.machine import Machine, preset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +74,17 @@ def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
     for line in lines:
         row = next(row for row in document["rows"] if row["operation"] == line["operation"])
         assert row["targets"][line["target"]]["median"] == float(line["median"])
+
+
+def test_a_profile_is_told_by_floor_and_request(tmp_path: Path) -> None:
+    machine = Machine(preset("dir-1024", processors=1), "off", live=True)
+    profiler = cProfile.Profile()
+    for _ in range(10):
+        profiler.runcall(machine.enter, VP(0))
+    profiler.dump_stats(tmp_path / "profile")
+    costs = costs_by_part(tmp_path / "profile")
+    assert 2 <= costs["machine"][1] <= 5  # enter, idle_until, and a thread that was not there yet
+    assert costs["servers"] == (0, 0)
 
 
 def test_an_unknown_target_is_refused() -> None:
