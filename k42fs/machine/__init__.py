@@ -12,6 +12,12 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     core.py           what is asked of a coherence model
     directory.py      lines and caches: their state
     latencies.py      what a transaction costs by distance
+    interconnect.py   what is asked of an interconnect
+    sharer_formats.py, links.py, interconnect_directory.py     homes and what they remember; the wires
+    interconnect_bus.py   address bus and data bus
+    shared_cache.py   L3s
+    data_values.py    who has the newest data, for checks
+    core_state.py, core_moves.py     what the pure core keeps; how copies come and go
     pure_core.py      the coherence model itself
     fast_core.pyx     the same, compiled; its parts are in fast/
     cores.py          which of the two a machine gets

@@ -21,21 +21,38 @@ MISS_KINDS: Final = ("cold", "capacity", "true_sharing", "false_sharing", "upgra
 to a writer of words it uses now, or of others only; has it, but not alone."""
 
 
+STALLS: Final = ("l3", "memory", "cache", "upgrade")
+"""What a processor waits for: its L3; memory; another's cache; other copies to go, when it has one itself."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """What one processor's caches did. `cycles` is all time spent on references, `queued` the part spent in
-    queues."""
+    """What one processor's caches did. References are hits in L1, L2 or L3, or misses; the data of a miss come
+    from memory or from another's cache, unless it is an upgrade.
+
+    `cycles` is all time spent on references, `queued` the part spent waiting for lines and homes (or the
+    address bus) to be free, `stall` the parts spent on transactions, with their waits for links or the data
+    bus; the rest is time of hits and atomic operations. `write_backs`: copies of its own that were written to
+    memory. `nbytes`: messages caused by its transactions and evictions. `extra_invalidations`: requests to
+    caches without a copy.
+    """
 
     loads: int = 0
     stores: int = 0
     rmws: int = 0
     l1_hits: int = 0
     l2_hits: int = 0
+    l3_hits: int = 0
     misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MISS_KINDS, 0))
+    from_memory: int = 0
+    from_cache: int = 0
     invalidations: int = 0
+    extra_invalidations: int = 0
     write_backs: int = 0
+    nbytes: int = 0
     cycles: int = 0
     queued: int = 0
+    stall: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STALLS, 0))
 
     @property
     def references(self) -> int:
@@ -115,6 +132,10 @@ class CoherenceCore(Protocol):
 
     def transfers(self) -> Iterator[LineTransfers]:
         """Yield the lines that moved between caches, in the order of their first move."""
+
+    def copies(self, line: int) -> dict[int, int]:
+        """Return the state of each processor's copy of *line* (an address / line_bytes), where there is
+        one."""
 
     def reset_counters(self) -> None:
         """Zero all counts. Caches keep their contents."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from k42fs.machine.core import MISS_KINDS
+from k42fs.machine.core import MISS_KINDS, STALLS
 from k42fs.machine.history import Reservations
 from k42fs.machine.protocol import EXCLUSIVE, INVALID, MODIFIED, SHARED, TRACKED
 
@@ -25,6 +25,10 @@ __all__ = [
     "INVALID",
     "MODIFIED",
     "SHARED",
+    "STALL_CACHE",
+    "STALL_L3",
+    "STALL_MEMORY",
+    "STALL_UPGRADE",
     "TRACKED",
     "TRUE_SHARING",
     "UPGRADE",
@@ -33,6 +37,8 @@ __all__ = [
     "LineState",
     "Sharing",
 ]
+
+STALL_L3, STALL_MEMORY, STALL_CACHE, STALL_UPGRADE = range(len(STALLS))
 
 COLD, CAPACITY, TRUE_SHARING, FALSE_SHARING, UPGRADE = range(len(MISS_KINDS))
 
@@ -81,19 +87,42 @@ class Sharing:
 
 
 class LineState:
-    """Directory entry of one line. Uncached: owner -1, no sharers. Owned: owner >= 0. Shared: sharers, a bit
-    per cpu. `began` and `free_at`: when the last transaction blocked it. `sharing`: None while only one
-    cache had it.
+    """Directory entry of one line; on a bus it stands for what the caches answer. It is always exact.
+
+    `owner`: the processor with an EXCLUSIVE, MODIFIED or OWNED copy, or -1. `sharers`: those with a SHARED
+    one, a bit each; beside an owner only if it is OWNED. `gone`: those that the home takes for sharers, or
+    with `gone_owned` for the owner, although they dropped their clean copy in silence; an owner that is gone
+    is the only one. `began` and `free_at`: when the last transaction blocked the line. `sharing`: None while
+    only one cache had it.
     """
 
-    __slots__ = ("began", "free_at", "owner", "sharers", "sharing")
+    __slots__ = ("began", "free_at", "gone", "gone_owned", "owner", "sharers", "sharing")
 
     def __init__(self) -> None:
         self.owner = -1
         self.sharers = 0
+        self.gone = 0
+        self.gone_owned = False
         self.began = 0
         self.free_at = 0
         self.sharing: Sharing | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no cache has the line, and the home believes in none."""
+        return self.owner < 0 and not self.sharers and not self.gone
+
+    def is_alone(self) -> bool:
+        """Say whether a processor that has no copy would get the only one, as far as the home can find out.
+
+        It asks an owner that is gone, and learns; it does not ask sharers that are gone.
+        """
+        return self.owner < 0 and not self.sharers and (not self.gone or self.gone_owned)
+
+    def has_returned(self, cpu: int) -> None:
+        """Note that *cpu*, which had no copy, has one again, and that a gone owner was found out if any."""
+        self.gone = 0 if self.gone_owned else self.gone & ~(1 << cpu)
+        self.gone_owned = False
 
     def begin_sharing(self, history: int, words: int) -> Sharing:
         """Note that a second cache comes in."""
@@ -101,6 +130,17 @@ class LineState:
         if self.free_at > self.began:
             self.sharing.history.add(self.began, self.free_at)
         return self.sharing
+
+    def occupy(self, start: int, until: int) -> None:
+        """Note a transaction that blocks the line. One older than the line's history is only counted."""
+        self.began, self.free_at = start, until
+        if self.sharing is None or start == until:
+            return
+        history = self.sharing.history
+        if start < history.floor:
+            history.late += 1
+        else:
+            history.add(start, until)
 
 
 class Cache:
@@ -117,24 +157,29 @@ class Cache:
         "counts",
         "cycles",
         "evicted",
+        "extra_invalidations",
+        "from_cache",
+        "from_memory",
         "invalidations",
         "l1",
         "l1_hits",
         "l2",
         "l2_hits",
+        "l3_hits",
         "misses",
+        "nbytes",
         "node",
         "queued",
+        "stall",
         "write_backs",
     )
 
     def __init__(self, config: MachineConfig, cpu: int) -> None:
-        l1_sets = config.l1_bytes // (config.l1_ways * config.l1_line_bytes)
-        self._l1_mask = l1_sets - 1
+        self._l1_mask = config.l1_sets - 1
         self._l1_per_line = config.line_bytes // config.l1_line_bytes
-        self._l2_mask = config.l2_bytes // (config.l2_ways * config.line_bytes) - 1
+        self._l2_mask = config.l2_sets - 1
         self.node = config.node(cpu)
-        self.l1: list[dict[int, int]] = [{} for _ in range(l1_sets)]
+        self.l1: list[dict[int, int]] = [{} for _ in range(config.l1_sets)]
         self.l2: dict[int, dict[int, int]] = {}  # sets appear when first used
         self.evicted: dict[int, int] = {}  # line / 1024 -> which of those lines made room for others
         self.reset()
@@ -142,8 +187,10 @@ class Cache:
     def reset(self) -> None:
         """Zero the counts."""
         self.counts = [0, 0, 0]  # loads, stores, rmws
-        self.l1_hits = self.l2_hits = 0
+        self.l1_hits = self.l2_hits = self.l3_hits = 0
+        self.from_memory = self.from_cache = self.extra_invalidations = self.nbytes = 0
         self.misses = [0] * len(MISS_KINDS)
+        self.stall = [0] * len(STALLS)
         self.invalidations = self.write_backs = self.cycles = self.queued = 0
 
     def l2_set(self, line: int) -> dict[int, int]:
@@ -191,6 +238,6 @@ class Cache:
         for tags in self.l1:
             for tag, state in tags.items():
                 line = tag // self._l1_per_line
-                assert self.state(line) == state, (
+                assert self.state(line) == state != INVALID, (
                     f"inclusion: L1 tag {tag:#x} in state {state}, L2 has {self.state(line)}"
                 )

@@ -82,6 +82,14 @@ class Reservations:
             self._forget()
         return True
 
+    def check(self) -> None:
+        """Raise AssertionError unless the intervals are in order and disjoint, and not too many."""
+        starts, ends = self._starts, self._ends
+        assert len(starts) == len(ends) <= self._size, f"{len(starts)} reservations, at most {self._size}"
+        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            assert start <= end, f"reservation [{start}, {end})"
+            assert i == 0 or ends[i - 1] <= start, f"reservations overlap: {ends[i - 1]} > {start}"
+
     def _insert(self, start: int, end: int) -> bool:
         starts, ends = self._starts, self._ends
         first = bisect_left(ends, start)  # those before end before start: untouched
@@ -101,3 +109,29 @@ class Reservations:
     def _forget(self) -> None:
         self.floor = self._ends[0]
         del self._starts[0], self._ends[0]
+
+
+class SecondStage:
+    """A resource that a transaction reaches some time after its start: a link, or a data bus.
+
+    It is reserved when its transaction is processed, although another, processed later, may want it earlier:
+    that one takes the gap before if it fits. `slips`: how often one had to wait although a transaction that
+    started later held a reservation already, that is, how often order of processing may have decided.
+    """
+
+    __slots__ = ("latest", "queue", "slips")
+
+    def __init__(self, size: int) -> None:
+        self.queue = Reservations(size)
+        self.latest = 0  # the latest start of a transaction that has reserved
+        self.slips = 0
+
+    def reserve(self, start: int, wanted: int, duration: int) -> int:
+        """Take the first free *duration* cycles from *wanted* on for a transaction that began at *start*;
+        return when they begin."""
+        granted = self.queue.reserve(wanted, duration)
+        if start > self.latest:
+            self.latest = start
+        elif granted > wanted and start < self.latest:
+            self.slips += 1
+        return granted

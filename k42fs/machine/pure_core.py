@@ -1,34 +1,37 @@
 """PureCore: the coherence model in plain Python, oracle of any faster core and the one that runs where there
 is none.
 
-MESI with a full-map directory at each line's home node; private inclusive L1 and L2 with true LRU.
-Transactions are atomic per line: what others see of one is that its line is blocked. A clean read of a
-shared or uncached line blocks it only for the home's own time, anything that moves ownership until the data
-or the acknowledgements have arrived. This block is what makes a hot line a serial resource. Each transaction
-also occupies its home node; evictions do too, but cost the evicting processor nothing.
+MSI, MESI or MOESI by the tables of `protocol.py`, over a directory or a bus; private inclusive L1 and L2 and
+optional shared L3s, all with true LRU. Transactions are atomic per line: what others see of one is that its
+line is blocked. A clean read of a shared or uncached line blocks it only for the home's own time (or the
+address phase), anything that moves ownership until the data or the acknowledgements have arrived. This block
+is what makes a hot line a serial resource. Evictions occupy home or bus, but cost the evicting processor
+nothing.
+
+A miss goes one of three ways: `_from_l3`; `_fetch_private`, of a line that no other cache ever had; and
+`_transact`, in general. Each takes its place in time first, then moves data and changes states, then makes
+room.
 
 Requests that come earlier in virtual time than a resource's history goes back are served as if it had been
 free then, and counted in `late`: waiting for the oldest known reservation would bill a laggard for time that
 nobody occupied.
-
-Rules: table of directory protocol transitions in Sorin, Hill, Wood, "A Primer on Memory Consistency and
-Cache Coherence".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from k42fs.machine.core import MISS_KINDS, NEVER, Counters, LineTransfers, TraceArrays, TraceItem
+from k42fs.machine.core import NEVER, TraceArrays, TraceItem
+from k42fs.machine.core_moves import CoreMoves
 from k42fs.machine.directory import (
     CAPACITY,
     COLD,
-    EXCLUSIVE,
     FALSE_SHARING,
-    MODIFIED,
-    SHARED,
-    TRACKED,
+    STALL_CACHE,
+    STALL_L3,
+    STALL_MEMORY,
+    STALL_UPGRADE,
     TRUE_SHARING,
     UPGRADE,
     WORD_SHIFT,
@@ -36,54 +39,43 @@ from k42fs.machine.directory import (
     LineState,
     Sharing,
 )
-from k42fs.machine.history import Reservations
-from k42fs.machine.latencies import Latencies
-from k42fs.machine.layout import READ, RMW, Refs
+from k42fs.machine.interconnect import FROM_CACHE, HOME_HISTORY_FACTOR, NO_DATA, Plan
+from k42fs.machine.layout import READ, RMW, WRITE, Refs
+from k42fs.machine.protocol import EXCLUSIVE, INVALID, MODIFIED, SHARED, TRACKED
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
     from k42fs.machine.memory import Memory
 
-WORTH_KEEPING: Final = 4
-"""Moves between caches after which a line is remembered, until the next reset, though no cache has it."""
-
-HOME_HISTORY_FACTOR: Final = 32
-"""Reservations kept for a home, as a multiple of those for a line."""
-
-FITS_MAX: Final = 8
-"""Rounds of looking for a time when line and home are both free; then the last one found is taken."""
+__all__ = ["HOME_HISTORY_FACTOR", "PureCore"]
 
 
-class PureCore:
+class PureCore(CoreMoves):
     """Caches and directories of all processors of *config*; *memory* says where lines are homed. See
-    `CoherenceCore`."""
+    `CoherenceCore`.
 
-    def __init__(self, config: MachineConfig, memory: Memory) -> None:
-        self._config = config
-        self._home_of = memory.home
+    *debug*: check the invariants of a line after each of its transactions, and the data of every reference.
+    *check_every*: check all of them after so many transactions; 0: only on demand.
+    """
+
+    def __init__(
+        self, config: MachineConfig, memory: Memory, *, debug: bool = False, check_every: int = 0
+    ) -> None:
+        super().__init__(config, memory, debug)
         self._line_shift = config.line_bytes.bit_length() - 1
         self._line_mask = config.line_bytes - 1
         self._l1_shift = config.l1_line_bytes.bit_length() - 1
-        self._l1_mask = config.l1_bytes // (config.l1_ways * config.l1_line_bytes) - 1
+        self._l1_mask = config.l1_sets - 1
         self._has_sub_blocks = config.l1_line_bytes < config.line_bytes
         self._l1_ways, self._l1_cycles = config.l1_ways, config.l1_cycles
-        self._l2_ways, self._l2_cycles = config.l2_ways, config.l2_cycles
+        self._l2_cycles = config.l2_cycles
         self._rmw_hit_cycles = config.l1_cycles + config.atomic_cycles
-        self._busy = config.home_busy_cycles
-        self._latencies = Latencies(config)
-        # Caches and homes appear when first used, so that a machine of 1024 processors starts at once.
-        self._caches: list[Cache | None] = [None] * config.processors
-        self._homes: dict[int, Reservations] = {}
-        self._lines: dict[int, LineState] = {}
-        self.watched: set[int] = set()
-        self.on_taken: Callable[[int, int, int], int] | None = None
-        self._woken_at = NEVER  # when the first of those wakes whose copies this call takes
-
-    @property
-    def late(self) -> int:
-        """Requests older than the history of their line or home. Not reset."""
-        lines = (entry.sharing.history.late for entry in self._lines.values() if entry.sharing is not None)
-        return sum(queue.late for queue in self._homes.values()) + sum(lines)
+        self._first_read = self._steps[INVALID, READ].alone
+        self._transactions = 0
+        self._check_every = check_every
+        if debug or check_every:
+            self.script = self._checked_script  # type: ignore[method-assign]
+            self.access = self._checked_access  # type: ignore[method-assign]
 
     def script(
         self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
@@ -146,74 +138,34 @@ class PureCore:
         for cpu, code, addr, nbytes in trace:
             clocks[cpu] = self.access(cpu, code, addr, nbytes, clocks[cpu])
 
-    def counters(self, cpu: int) -> Counters:
-        """Return what *cpu* did."""
-        cache = self._caches[cpu]
-        if cache is None:
-            return Counters()
-        return Counters(
-            loads=cache.counts[0],
-            stores=cache.counts[1],
-            rmws=cache.counts[2],
-            l1_hits=cache.l1_hits,
-            l2_hits=cache.l2_hits,
-            misses=dict(zip(MISS_KINDS, cache.misses, strict=True)),
-            invalidations=cache.invalidations,
-            write_backs=cache.write_backs,
-            cycles=cache.cycles,
-            queued=cache.queued,
-        )
+    def _checked_script(
+        self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
+    ) -> tuple[int, int]:
+        """Like `script`, without its short cut."""
+        cache = self._caches[cpu] or self._make_cache(cpu)
+        self._woken_at = NEVER
+        for i in range(start, len(refs)):
+            code, second, offset, nbytes = refs[i]
+            addr = (other if second else base) + offset
+            if now > limit and self._is_visible(cache, code, addr):
+                return now, i
+            now = self._checked_access(cpu, code, addr, nbytes, now)
+            limit = min(limit, self._woken_at)
+        return now, -1
 
-    def transfers(self) -> Iterator[LineTransfers]:
-        """Yield the lines that moved between caches."""
-        for line, entry in self._lines.items():
-            sharing = entry.sharing
-            if sharing is not None and sharing.transfers:
-                offsets = sorted(sharing.offsets.items(), key=lambda item: (-item[1], item[0]))
-                yield LineTransfers(line, sharing.transfers, sharing.movers, tuple(offsets))
-
-    def reset_counters(self) -> None:
-        """Zero all counts."""
-        for cache in self._caches:
-            if cache is not None:
-                cache.reset()
-        for line, entry in list(self._lines.items()):
-            if entry.sharing is not None:
-                entry.sharing.reset()
-                if entry.owner < 0 and not entry.sharers:
-                    self._forget(line, entry.sharing)
-
-    def copies(self, line: int) -> dict[int, int]:
-        """Return the state of each processor's copy of *line*."""
-        states = {cpu: cache.state(line) for cpu, cache in enumerate(self._caches) if cache is not None}
-        return {cpu: state for cpu, state in states.items() if state}
-
-    def check(self) -> None:
-        """Raise AssertionError unless there is a single writer or many readers of each line, the directory
-        knows exactly who has it, L2 includes L1, and hits and misses add up to references.
-        """
-        owners: dict[int, int] = {}
-        sharers: dict[int, int] = {}
-        for cpu, cache in enumerate(self._caches):
-            if cache is None:
-                continue
-            cache.check()
-            for line, state in cache.lines():
-                if state == SHARED:
-                    sharers[line] = sharers.get(line, 0) | 1 << cpu
-                else:
-                    assert line not in owners, f"line {line:#x}: cpus {owners[line]} and {cpu} both own it"
-                    owners[line] = cpu
-            counts, misses = sum(cache.counts), sum(cache.misses)
-            assert counts == cache.l1_hits + cache.l2_hits + misses, (
-                f"cpu {cpu}: {counts} references do not add up"
-            )
-        for line, entry in self._lines.items():
-            owner, shared = owners.pop(line, -1), sharers.pop(line, 0)
-            assert owner < 0 or not shared, f"line {line:#x}: owned by {owner}, shared by {shared:#x}"
-            assert (owner, shared) == (entry.owner, entry.sharers), f"line {line:#x}: directory is wrong"
-        assert not owners, f"lines unknown to the directory: {owners}"
-        assert not sharers, f"lines unknown to the directory: {sharers}"
+    def _checked_access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:
+        """Like `access`, without its short cut, and with the checks that were asked for."""
+        cache = self._caches[cpu] or self._make_cache(cpu)
+        before, line = self._transactions, addr >> self._line_shift
+        after = self._reference(cpu, cache, code, addr, nbytes, now)
+        cache.cycles += after - now
+        if self._values is not None:
+            self._values.referenced(cpu, line, code != READ)
+            if self._transactions > before:
+                self._check_line(line, self._lines[line], self.copies(line))
+        if self._check_every and self._transactions > before and self._transactions % self._check_every == 0:
+            self.check()
+        return after
 
     def _make_cache(self, cpu: int) -> Cache:
         cache = self._caches[cpu] = Cache(self._config, cpu)
@@ -229,15 +181,9 @@ class PureCore:
         cache.counts[code] += 1
         line, tag = addr >> self._line_shift, addr >> self._l1_shift
         ways, tags = cache.l2_set(line), cache.l1[tag & self._l1_mask]
-        state = ways.get(line, 0)
+        state = ways.get(line, INVALID)
         if state < (SHARED if code == READ else EXCLUSIVE):
-            entry = self._lines.get(line)
-            if entry is None:
-                entry = self._lines[line] = LineState()
-            if entry.owner < 0 and not entry.sharers and entry.sharing is None:
-                now, state = self._fetch_private(cpu, cache, code, entry, line, ways, now)
-            else:
-                now, state = self._transact(cpu, cache, code, addr, nbytes, entry, state, now)
+            now, state = self._miss(cpu, cache, code, addr, nbytes, state, now)
         elif tag in tags:
             cache.l1_hits += 1
             now += self._l1_cycles
@@ -263,22 +209,65 @@ class PureCore:
             del tags[next(iter(tags))]
         return now
 
+    def _miss(
+        self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, held: int, now: int
+    ) -> tuple[int, int]:
+        """Get the line of *addr*, here in state *held*, in the state that *code* needs; return (time,
+        state)."""
+        line = addr >> self._line_shift
+        entry = self._lines.get(line)
+        if entry is None:
+            entry = self._lines[line] = LineState()
+        self._transactions += 1
+        only_by_me = entry.gone in (0, 1 << cpu)
+        if code == READ and entry.owner < 0 and self._l3s is not None and self._l3s.has(cpu, line):
+            if only_by_me or not entry.gone_owned:
+                return self._from_l3(cpu, cache, entry, line, now)
+        elif entry.owner < 0 and not entry.sharers and only_by_me and entry.sharing is None:
+            return self._fetch_private(cpu, cache, code, entry, line, now)
+        return self._transact(cpu, cache, code, addr, nbytes, entry, held, now)
+
+    def _from_l3(self, cpu: int, cache: Cache, entry: LineState, line: int, now: int) -> tuple[int, int]:
+        """Read *line*, which no cache owns, from *cpu*'s L3 once it is not blocked; return (time, state).
+
+        Nothing is reserved: the home is not asked, and the line stays free for others.
+        """
+        assert self._l3s is not None
+        sharing = entry.sharing or self._begin_sharing(entry, cpu)
+        start = max(now, entry.free_at)
+        if sharing is not None:
+            start = sharing.history.fit(now, 0)
+            if start < sharing.history.floor:
+                sharing.history.late += 1
+            sharing.lost.pop(cpu, None)
+        cache.l3_hits += 1
+        cache.queued += start - now
+        cache.stall[STALL_L3] += self._config.l3_cycles
+        step = self._steps[INVALID, READ]
+        state = step.alone if entry.is_alone() else step.shared
+        entry.has_returned(cpu)
+        if self._values is not None:
+            self._values.from_l3(cpu, line, self._l3s.of(cpu))
+        self._install(cpu, cache, entry, line, state, start)
+        return start + self._config.l3_cycles, state
+
     def _fetch_private(
-        self, cpu: int, cache: Cache, code: int, entry: LineState, line: int, ways: dict[int, int], now: int
+        self, cpu: int, cache: Cache, code: int, entry: LineState, line: int, now: int
     ) -> tuple[int, int]:
         """Get *line*, which no other cache has or ever had, from memory; return (time, state)."""
-        home = self._home_of(line)
         cache.misses[CAPACITY if cache.was_evicted(line) else COLD] += 1
-        latency, busy = self._latencies.from_memory(cache.node, home), self._busy
-        queue = self._homes.get(home) or self._make_home(home)
-        start = queue.reserve(now if now > entry.free_at else entry.free_at, busy)  # one cache: in order
+        start, end = self._net.fetch(entry, cache.node, self._home_of(line), code == READ, now)
         cache.queued += start - now
-        state = EXCLUSIVE if code == READ else MODIFIED
-        entry.owner, entry.began, entry.free_at = cpu, start, start + (busy if code == READ else latency)
-        ways[line] = state
-        if len(ways) > self._l2_ways:
-            self._evict(cpu, cache, next(iter(ways)), start)
-        return start + latency, state
+        cache.stall[STALL_MEMORY] += end - start
+        cache.from_memory += 1
+        cache.nbytes += self._net.fetch_bytes
+        if entry.gone:
+            entry.has_returned(cpu)
+        if self._values is not None:
+            self._values.from_memory(cpu, line)
+        state = self._first_read if code == READ else MODIFIED
+        self._install(cpu, cache, entry, line, state, start)
+        return end, state
 
     def _transact(
         self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, entry: LineState, held: int, now: int
@@ -286,132 +275,69 @@ class PureCore:
         """Get the line of *addr* in the state that *code* needs, in general; return (time, state)."""
         line, offset = addr >> self._line_shift, addr & self._line_mask
         home = self._home_of(line)
+        rival = entry.owner if entry.owner != cpu else -1
         others = entry.sharers & ~(1 << cpu)
-        sharing = entry.sharing
-        if sharing is None:  # even if *cpu* is the only one now: it was not when it got a shared copy
-            sharing = entry.begin_sharing(self._config.history, self._config.line_bytes >> WORD_SHIFT)
+        sharing = entry.sharing or self._begin_sharing(entry, cpu)
         cache.misses[self._miss_kind(cpu, cache, sharing, line, offset, nbytes, held)] += 1
-        if entry.owner >= 0 or (code != READ and others):
+        if sharing is not None and (rival >= 0 or (code != READ and others)):
             sharing.count(cpu, offset)
-        latency, busy = self._latencies.of(cache.node, home, entry, code, others, held)
-        blocked = busy if code == READ and entry.owner < 0 else latency
-        start = self._reserve(sharing, home, now, blocked, busy)
-        entry.began, entry.free_at = start, start + blocked
-        cache.queued += start - now
+        rival_state = self._cache(rival).state(line) if rival >= 0 else INVALID
+        step = self._steps[held, READ if code == READ else WRITE]
+        assert step.request is not None
+        plan = self._net.plan(entry, cpu, home, step.request, held, rival, rival_state)
+        start, end = self._net.transact(entry, cache.node, home, plan, now)
+        assert start >= now, f"line {line:#x}: asked for at {now}, begun at {start}"
+        self._account(cache, plan, now, start, end)
+        if self._values is not None and plan.supply != NO_DATA:
+            if plan.supply == FROM_CACHE:
+                self._values.from_cache(cpu, line, rival)
+            else:
+                self._values.from_memory(cpu, line)
         if code == READ:
-            state = self._share(cpu, entry, line)
+            state = step.alone if entry.is_alone() else step.shared
+            entry.has_returned(cpu)
+            if rival >= 0:
+                self._downgrade(rival, rival_state, entry, line)
         else:
-            state = TRACKED
-            self._take_over(cpu, entry, sharing, line, others, start)
+            state = MODIFIED if sharing is None else TRACKED
+            if sharing is not None:
+                self._invalidate(others | (1 << rival if rival >= 0 else 0), sharing, line, start)
+            entry.owner, entry.sharers, entry.gone, entry.gone_owned = -1, 0, 0, False
         if held:
             cache.set_state(line, state)
+            entry.owner = cpu
+            if self._l3s is not None:
+                self._l3s.drop_elsewhere(cpu, line)
         else:
-            ways = cache.l2_set(line)
-            ways[line] = state
-            if len(ways) > self._l2_ways:
-                self._evict(cpu, cache, next(iter(ways)), start)
-        return start + latency, state
+            self._install(cpu, cache, entry, line, state, start)
+        return end, state
+
+    def _begin_sharing(self, entry: LineState, cpu: int) -> Sharing | None:
+        """Note that another cache than *cpu*'s has, or may have, the line; if so, return what is known."""
+        if entry.owner in (-1, cpu) and not (entry.sharers | entry.gone) & ~(1 << cpu):
+            return None
+        return entry.begin_sharing(self._config.history, self._config.line_bytes >> WORD_SHIFT)
 
     def _miss_kind(
-        self, cpu: int, cache: Cache, sharing: Sharing, line: int, offset: int, nbytes: int, held: int
+        self, cpu: int, cache: Cache, sharing: Sharing | None, line: int, offset: int, nbytes: int, held: int
     ) -> int:
         if held:
             return UPGRADE
-        since = sharing.lost.pop(cpu, None)
-        if since is not None:
+        since = sharing.lost.pop(cpu, None) if sharing is not None else None
+        if sharing is not None and since is not None:
             return TRUE_SHARING if sharing.is_news(offset, nbytes, since) else FALSE_SHARING
         return CAPACITY if cache.was_evicted(line) else COLD
 
-    def _make_home(self, home: int) -> Reservations:
-        # Not there, or there and still empty (which is false): nothing is lost with the old one.
-        # A home serves all its processors' misses: as many reservations last it a far shorter time.
-        queue = self._homes[home] = Reservations(HOME_HISTORY_FACTOR * self._config.history)
-        return queue
-
-    def _reserve(self, sharing: Sharing, home: int, now: int, blocked: int, busy: int) -> int:
-        """Find and reserve the first time from *now* on when line and home are free; return it."""
-        queue = self._homes.get(home) or self._make_home(home)
-        history, start = sharing.history, now
-        for _ in range(FITS_MAX):
-            at = history.fit(start, blocked)
-            start = queue.fit(at, busy)
-            if start == at:
-                break
-        for busy_until, cycles in ((history, blocked), (queue, busy)):
-            if start < busy_until.floor:
-                busy_until.late += 1
-            else:
-                busy_until.add(start, start + cycles)
-        return start
-
-    def _share(self, cpu: int, entry: LineState, line: int) -> int:
-        """Directory's part of a read: return the state of the reader's new copy."""
-        if entry.owner >= 0:
-            owner = entry.owner
-            cache = self._caches[owner]
-            assert cache is not None
-            assert owner != cpu, f"line {line:#x}: its owner {owner} asks for it"
-            if cache.state(line) >= MODIFIED:
-                cache.write_backs += 1
-            cache.set_state(line, SHARED)
-            entry.sharers = 1 << owner
-            entry.owner = -1
-        elif not entry.sharers:
-            entry.owner = cpu
-            return EXCLUSIVE
-        entry.sharers |= 1 << cpu
-        return SHARED
-
-    def _take_over(
-        self, cpu: int, entry: LineState, sharing: Sharing, line: int, others: int, start: int
-    ) -> None:
-        """Directory's part of a write that starts at *start*: invalidate all other copies; *cpu* becomes the
-        owner."""
-        is_watched = line in self.watched
-        if entry.owner >= 0:
-            others = 1 << entry.owner
-        sharing.epoch += 1
-        while others:
-            lowest = others & -others
-            others ^= lowest
-            loser = lowest.bit_length() - 1
-            cache = self._caches[loser]
-            assert cache is not None
-            cache.drop(line)
-            cache.invalidations += 1
-            sharing.lost[loser] = sharing.epoch
-            if is_watched and self.on_taken is not None:
-                self._woken_at = min(self._woken_at, self.on_taken(line, loser, start))
-        entry.owner = cpu
-        entry.sharers = 0
-
-    def _evict(self, cpu: int, cache: Cache, victim: int, now: int) -> None:
-        """Make room: remove *victim*, the least recently used of its set, from the cache and tell its home,
-        at no cost to the processor."""
-        if cache.drop(victim) >= MODIFIED:
-            cache.write_backs += 1
-        cache.note_eviction(victim)
-        entry = self._lines[victim]
-        if entry.owner == cpu:
-            entry.owner = -1
+    def _account(self, cache: Cache, plan: Plan, now: int, start: int, end: int) -> None:
+        """Note the costs of a transaction with its requester."""
+        cache.queued += start - now
+        if plan.supply == NO_DATA:
+            cache.stall[STALL_UPGRADE] += end - start
+        elif plan.supply == FROM_CACHE:
+            cache.stall[STALL_CACHE] += end - start
+            cache.from_cache += 1
         else:
-            entry.sharers ^= 1 << cpu
-        queue = self._homes[self._home_of(victim)]  # there is one: the line was fetched through it
-        queue.reserve(now, self._busy)
-        if entry.owner < 0 and not entry.sharers:
-            self._forget(victim, entry.sharing)
-
-    def _forget(self, line: int, sharing: Sharing | None) -> None:
-        """*line* is in no cache any more: drop what is known of it, unless it moved often enough to be
-        reported.
-
-        Else a mount that reads files once on several processors would remember every line it ever saw.
-        """
-        if sharing is not None:
-            if sharing.transfers >= WORTH_KEEPING:
-                return
-            for loser in sharing.lost:
-                cache = self._caches[loser]
-                assert cache is not None
-                cache.note_eviction(line)
-        del self._lines[line]
+            cache.stall[STALL_MEMORY] += end - start
+            cache.from_memory += 1
+        cache.nbytes += plan.nbytes
+        cache.extra_invalidations += plan.extra
