@@ -13,6 +13,7 @@ cdef extern from *:
     int __builtin_ctzll(uint64_t) noexcept
     int __builtin_ffsll(uint64_t) noexcept
     int __builtin_popcountll(uint64_t) noexcept
+    void __builtin_prefetch(const void *) noexcept
 
 
 cdef struct Span:
@@ -79,10 +80,11 @@ cdef struct Evicted:
     int64_t capacity, count
 
 
-# One processor's caches. `l1` is NULL until it is first used.
+# One processor's caches. `l1` and `l2` are NULL until it is first used.
 cdef struct Cache:
     uint64_t *l1
     uint64_t *l2
+    void *tags  # the allocation that has both
     Evicted evicted
     int64_t counts[3]
     int64_t l1_hits, l2_hits
@@ -92,7 +94,8 @@ cdef struct Cache:
     int32_t node
 
 
-# All lines that are known of: `index` hashes a line to its entry's number + 1, entries lie in blocks of ENTRIES.
+# All lines that are known of. `index` finds a line's entry by hashing; entries lie in blocks of ENTRIES, so that they
+# never move. See fast/lines.pxi.
 cdef struct Lines:
     uint32_t *index
     int64_t slots, count

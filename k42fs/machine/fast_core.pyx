@@ -126,25 +126,16 @@ cdef class FastCore:
 
     cdef int run_arrays(self, const uint16_t[::1] cpus, const unsigned char[::1] codes, const int64_t[::1] addrs,
                         const uint16_t[::1] sizes, list clocks) except -1:
-        cdef Py_ssize_t i, count = cpus.shape[0]
-        cdef int cpu
-        cdef Cache *cache
-        if not count == codes.shape[0] == addrs.shape[0] == sizes.shape[0]:
+        cdef int cpu, processors = min(<int> len(clocks), self.model.processors)
+        if not cpus.shape[0] == codes.shape[0] == addrs.shape[0] == sizes.shape[0]:
             raise ValueError("the arrays of a trace differ in length")
-        for cpu in range(len(clocks)):
-            if cpu < self.model.processors:
-                self.model.caches[cpu].clock = clocks[cpu]
+        for cpu in range(processors):
+            self.model.caches[cpu].clock = clocks[cpu]
         try:
-            for i in range(count):
-                cpu = cpus[i]
-                if cpu >= len(clocks):
-                    raise IndexError(f"no clock for processor {cpu}")
-                cache = self.cache(cpu)
-                if addrs[i] < 0 or codes[i] > RMW:
-                    raise ValueError(f"no reference: code {codes[i]}, address {addrs[i]}")
-                cache.clock = do_access(&self.model, cpu, cache, codes[i], addrs[i], sizes[i], cache.clock)
+            if cpus.shape[0]:
+                do_trace(&self.model, &cpus[0], &codes[0], &addrs[0], &sizes[0], cpus.shape[0], processors)
         finally:
-            for cpu in range(min(<int> len(clocks), self.model.processors)):
+            for cpu in range(processors):
                 clocks[cpu] = self.model.caches[cpu].clock
         return 0
 

@@ -5,6 +5,7 @@
 cdef enum:
     STATE_BITS = 3
     STATE_MASK = 7
+    HOST_LINE = 64
 
 
 cdef inline int state_in(uint64_t *ways, int count, uint64_t tag) noexcept:
@@ -68,11 +69,14 @@ cdef inline uint64_t *l2_set(Model *m, Cache *cache, uint64_t line) noexcept:
 cdef int make_cache(Model *m, int cpu) except -1:
     """Give *cpu* its tag arrays. They are zero pages of the host until they are written to."""
     cdef Cache *cache = &m.caches[cpu]
-    cache.l2 = <uint64_t *> calloc((m.l2_mask + 1) * m.l2_ways, sizeof(uint64_t))
-    cache.l1 = <uint64_t *> calloc((m.l1_mask + 1) * m.l1_ways, sizeof(uint64_t))
-    if cache.l1 == NULL or cache.l2 == NULL:
+    cdef size_t l1 = (m.l1_mask + 1) * m.l1_ways, l2 = (m.l2_mask + 1) * m.l2_ways
+    cache.tags = calloc((l1 + l2) * sizeof(uint64_t) + HOST_LINE, 1)
+    if cache.tags == NULL:
         raise MemoryError
     cache.node = cpu // m.nodes_per
+    # A set of 8 ways then lies in one line of the host.
+    cache.l2 = <uint64_t *> ((<uintptr_t> cache.tags + HOST_LINE - 1) & ~<uintptr_t> (HOST_LINE - 1))
+    cache.l1 = cache.l2 + l2
     return 0
 
 
@@ -151,6 +155,5 @@ cdef void reset_cache(Cache *cache) noexcept:
 
 
 cdef void free_cache(Cache *cache) noexcept:
-    free(cache.l1)
-    free(cache.l2)
+    free(cache.tags)
     free(cache.evicted.items)

@@ -1,4 +1,6 @@
-# Directory entries: a hash of lines over entries of 32 bytes, and the records of those that several caches had.
+# Directory entries of 32 bytes, and an index of 4 bytes per slot: entry number << 6 | distance from the slot that
+# the line hashes to, plus 1; 0 in an empty slot. Entries in a row of slots are in the order of the slots they hash to
+# (Robin Hood hashing), so that neither a search nor a removal reads entries of other lines.
 
 cdef enum:
     ENTRIES = 4096  # per block
@@ -7,6 +9,9 @@ cdef enum:
     USED = 0x1000
     SHARING = 0x2000  # `free_at` is the address of the sharing record
     FEW = 8  # so long are lists searched from end to end
+    FAR_BITS = 6
+    FAR_MASK = 63
+    NUMBERS = 1 << 26
 
 
 cdef inline Entry *entry_at(Lines *lines, uint32_t number) noexcept:
@@ -29,35 +34,72 @@ cdef inline uint64_t slot_of(Lines *lines, int64_t line) noexcept:
     return <uint64_t> line * <uint64_t> 0x9E3779B97F4A7C15 >> lines.shift
 
 
-cdef Entry *find_line(Lines *lines, int64_t line) noexcept:
-    cdef uint64_t slot, mask = lines.slots - 1
+cdef inline void expect_line(Lines *lines, int64_t line) noexcept:
+    """Have the host fetch what `find_line` will look at first."""
+    if lines.slots:
+        __builtin_prefetch(&lines.index[slot_of(lines, line)])
+
+
+cdef inline Entry *find_line(Lines *lines, int64_t line) noexcept:
+    cdef uint64_t mask = lines.slots - 1, slot
+    cdef uint32_t word, far = 1
     cdef Entry *entry
     if not lines.slots:
         return NULL
     slot = slot_of(lines, line)
-    while lines.index[slot]:
-        entry = entry_at(lines, lines.index[slot] - 1)
-        if entry.line == line:
-            return entry
+    while True:
+        word = lines.index[slot]
+        # An entry lies no farther from its slot than those it met on its way: none is behind a nearer one.
+        if (word & FAR_MASK) <= far:
+            if (word & FAR_MASK) < far:
+                return NULL
+            entry = entry_at(lines, word >> FAR_BITS)
+            if entry.line == line:
+                return entry
         slot = (slot + 1) & mask
-    return NULL
+        far += 1
+
+
+cdef int put_index(Lines *lines, int64_t line, uint32_t number) except -1:
+    """Write an entry's number into the index. Those that are nearer to their slots than it make room.
+    Return 0, or 1 if the index must grow first: somebody would be too far away."""
+    cdef uint64_t mask = lines.slots - 1, slot = slot_of(lines, line), last
+    cdef uint32_t far = 1, word
+    while (lines.index[slot] & FAR_MASK) >= far:
+        slot = (slot + 1) & mask
+        far += 1
+    last = slot  # everything from here to the next empty slot moves by one
+    while lines.index[last]:
+        if (lines.index[last] & FAR_MASK) == FAR_MASK:
+            return 1
+        last = (last + 1) & mask
+    if far > FAR_MASK:
+        return 1
+    while last != slot:
+        word = lines.index[(last - 1) & mask]
+        lines.index[last] = word + 1
+        last = (last - 1) & mask
+    lines.index[slot] = number << FAR_BITS | far
+    return 0
 
 
 cdef int grow_index(Lines *lines) except -1:
-    cdef int64_t slots = 2 * lines.slots if lines.slots else FIRST_SLOTS
-    cdef uint32_t *index = <uint32_t *> calloc(slots, sizeof(uint32_t))
+    cdef int64_t slots = lines.slots
     cdef uint32_t number
-    cdef uint64_t slot
-    if index == NULL:
-        raise MemoryError
-    free(lines.index)
-    lines.index, lines.slots, lines.shift = index, slots, 65 - __builtin_ffsll(slots)
-    for number in range(lines.used):
-        if entry_at(lines, number).flags & USED:
-            slot = slot_of(lines, entry_at(lines, number).line)
-            while index[slot]:
-                slot = (slot + 1) & (slots - 1)
-            index[slot] = number + 1
+    cdef bint is_full = True
+    while is_full:
+        slots = 2 * slots if slots else FIRST_SLOTS
+        free(lines.index)
+        lines.index = <uint32_t *> calloc(slots, sizeof(uint32_t))
+        if lines.index == NULL:
+            lines.slots = 0
+            raise MemoryError
+        lines.slots, lines.shift = slots, 65 - __builtin_ffsll(slots)
+        is_full = False
+        for number in range(lines.used):
+            if entry_at(lines, number).flags & USED and put_index(lines, entry_at(lines, number).line, number):
+                is_full = True
+                break
     return 0
 
 
@@ -79,7 +121,6 @@ cdef int grow_entries(Lines *lines) except -1:
 
 cdef Entry *add_line(Lines *lines, int64_t line) except NULL:
     """Make an entry for *line*, which has none: uncached."""
-    cdef uint64_t slot
     cdef uint32_t number
     cdef Entry *entry
     if 4 * (lines.count + 1) > 3 * lines.slots:
@@ -90,14 +131,15 @@ cdef Entry *add_line(Lines *lines, int64_t line) except NULL:
         lines.free_first = entry.serial_low  # a free entry's link
     else:
         number = lines.used
+        if number == NUMBERS:
+            raise MemoryError("too many lines")
         if number == lines.block_count * ENTRIES:
             grow_entries(lines)
         lines.used += 1
         entry = entry_at(lines, number)
-    slot = slot_of(lines, line)
-    while lines.index[slot]:
-        slot = (slot + 1) & (lines.slots - 1)
-    lines.index[slot] = number + 1
+    entry.flags = 0
+    while put_index(lines, line, number):
+        grow_index(lines)
     lines.count += 1
     lines.serial += 1
     entry.line, entry.began, entry.free_at, entry.flags = line, 0, 0, USED
@@ -107,26 +149,23 @@ cdef Entry *add_line(Lines *lines, int64_t line) except NULL:
 
 cdef void remove_line(Lines *lines, int64_t line) noexcept:
     """Forget *line*, which has an entry and, any more, no sharing record."""
-    cdef uint64_t mask = lines.slots - 1, hole = slot_of(lines, line), slot, home
-    cdef Entry *entry = entry_at(lines, lines.index[hole] - 1)
-    while entry.line != line:
-        hole = (hole + 1) & mask
-        entry = entry_at(lines, lines.index[hole] - 1)
+    cdef uint64_t mask = lines.slots - 1, slot = slot_of(lines, line), after
+    cdef Entry *entry = find_line(lines, line)
+    cdef uint32_t far = 1, word = lines.index[slot]
+    while (word & FAR_MASK) != far or entry_at(lines, word >> FAR_BITS) != entry:
+        slot = (slot + 1) & mask
+        far += 1
+        word = lines.index[slot]
     entry.flags = 0
     entry.serial_low = lines.free_first
-    lines.free_first = lines.index[hole]
+    lines.free_first = (word >> FAR_BITS) + 1
     lines.count -= 1
-    # Move up what would not be found across the hole.
-    slot = hole
-    while True:
-        slot = (slot + 1) & mask
-        if not lines.index[slot]:
-            break
-        home = slot_of(lines, entry_at(lines, lines.index[slot] - 1).line)
-        if ((slot - home) & mask) >= ((slot - hole) & mask):
-            lines.index[hole] = lines.index[slot]
-            hole = slot
-    lines.index[hole] = 0
+    after = (slot + 1) & mask
+    while (lines.index[after] & FAR_MASK) > 1:  # not in its own slot: gets nearer
+        lines.index[slot] = lines.index[after] - 1
+        slot = after
+        after = (after + 1) & mask
+    lines.index[slot] = 0
 
 
 cdef uint64_t serial_of(Entry *entry) noexcept:

@@ -87,7 +87,12 @@ cdef int64_t reference(Model *m, int cpu, Cache *cache, int code, int64_t addr, 
     cdef int state = state_in(tags, m.l1_ways, tag), is_in_l1 = state
     cache.counts[code] += 1
     if not state:
-        state = state_in(l2_set(m, cache, line), m.l2_ways, line)
+        ways = l2_set(m, cache, line)
+        state = state_in(ways, m.l2_ways, line)
+        if not state:
+            expect_line(&m.lines, line)
+            if ways[m.l2_ways - 1]:
+                expect_line(&m.lines, ways[m.l2_ways - 1] >> STATE_BITS)
     if state < (SHARED if code == READ else EXCLUSIVE):
         entry = find_line(&m.lines, line)
         if entry == NULL:
