@@ -45,11 +45,10 @@ def _of_snoops(protocol: Protocol, interconnect: Interconnect) -> Iterator[tuple
 def _of_homes(protocol: Protocol) -> Iterator[tuple[str, Protocol]]:
     for (state, request), row in protocol.home.items():
         where = f"in {state.name} on {REQUEST_NAMES[request]}"
-        for what, field in (
-            ("asking the owner", "asks_owner"),
-            ("asking the sharers", "asks_sharers"),
-            ("memory's supply", "from_memory"),
+        for what, does, without in (
+            ("asking the owner", row.asks_owner, row._replace(asks_owner=False)),
+            ("asking the sharers", row.asks_sharers, row._replace(asks_sharers=False)),
+            ("memory's supply", row.from_memory, row._replace(from_memory=False)),
         ):
-            if getattr(row, field):
-                changed = {**protocol.home, (state, request): row._replace(**{field: False})}
-                yield f"{what} {where}", replace(protocol, home=changed)
+            if does:
+                yield f"{what} {where}", replace(protocol, home={**protocol.home, (state, request): without})

@@ -1,0 +1,216 @@
+"""Traces of memory references: three formats, a record of each line, and what is wrong with a line that is none.
+
+    din      `label address`, one file per processor: 0 load, 1 store, 2 instruction fetch; the address in
+             hexadecimal, the rest of the line is comment. There is no instruction cache here: a fetch is one
+             cycle of work.
+    cs4223   `label value`, one file per processor: 0 load, 1 store, 2 that many cycles of work; values are
+             decimal, or hexadecimal after 0x. The format of a well-known course's coherence assignment.
+    text     `cpu kind address [bytes]`, one file for all processors, in order: kind is r, w or x (also load,
+             store, rmw), or c for `cpu c cycles`; numbers are decimal, or hexadecimal after 0x.
+
+Blank lines and lines that start with # are skipped; in text anything after # is comment. Where no size is
+given a reference is to the aligned word of 4 bytes that holds the address.
+
+This is the slow and exact reader, which knows the reasons; `trace_parse.pyx` reads what it is sure of and
+leaves the rest to it. Sources: dineroIII's manual page for din.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, get_args
+
+from k42fs.errors import InvalidArgumentError
+from k42fs.machine.config_rules import PROCESSORS_MAX
+from k42fs.machine.layout import READ, RMW, WRITE
+
+Form = Literal["din", "cs4223", "text"]
+FORMS: Final[tuple[Form, ...]] = get_args(Form)
+
+WORK: Final = 3
+"""A record that is no reference: its value is cycles of work. The others are READ, WRITE and RMW."""
+
+TRACE_WORD_BYTES: Final = 4
+VALUE_MAX: Final = (1 << 63) - 1
+CYCLES_MAX: Final = 1 << 40
+BYTES_MAX: Final = 0xFFFF
+WORD_SHOWN: Final = 24
+
+KINDS: Final = {
+    "r": READ,
+    "load": READ,
+    "w": WRITE,
+    "store": WRITE,
+    "x": RMW,
+    "rmw": RMW,
+    "c": WORK,
+    "work": WORK,
+}
+_LABELS: Final = {"0": READ, "1": WRITE, "2": WORK}
+
+
+class TraceError(InvalidArgumentError):
+    """A trace that cannot be read: *path*, *line* (from 1) and *reason* are also in the text."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path, self.line, self.reason = path, line, reason
+
+
+class Records:
+    """Records in flat arrays of equal length: what a record is, its address or cycles, its bytes (0: work).
+
+    `cpus` stays empty where the file's place among the others says which processor it is.
+    """
+
+    __slots__ = ("codes", "cpus", "sizes", "values")
+
+    def __init__(self) -> None:
+        self.cpus = array("H")
+        self.codes = array("B")
+        self.values = array("q")
+        self.sizes = array("H")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def add(self, cpu: int | None, code: int, value: int, nbytes: int) -> None:
+        if cpu is not None:
+            self.cpus.append(cpu)
+        self.codes.append(code)
+        self.values.append(value)
+        self.sizes.append(nbytes)
+
+    def drop_last(self) -> None:
+        """Take back the last record, which has a processor."""
+        for column in (self.cpus, self.codes, self.values, self.sizes):
+            column.pop()
+
+    def clear(self) -> None:
+        for column in (self.cpus, self.codes, self.values, self.sizes):
+            del column[:]
+
+
+class BadLineError(Exception):
+    """The line is no record: why."""
+
+
+def read_line(form: Form, text: bytes, into: Records) -> None:
+    """Add what one line says, if anything, to *into*. Raises BadLineError."""
+    if form == "text":
+        text = text.partition(b"#")[0]
+    words = [word.decode("latin-1") for word in text.split()]  # comments may be anything
+    if words and not words[0].startswith("#"):
+        _READERS[form](words, into)
+
+
+def _read_din(words: Sequence[str], into: Records) -> None:
+    label, value = _label_and_value(words)
+    if label in ("3", "4"):
+        raise BadLineError(f"label {label}: escape records are not supported")
+    code = _code(label)
+    if code == WORK:
+        _number(value, 16, "address", VALUE_MAX)
+        into.add(None, WORK, 1, 0)
+    else:
+        into.add(None, code, _number(value, 16, "address", VALUE_MAX) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
+
+
+def _read_cs4223(words: Sequence[str], into: Records) -> None:
+    label, value = _label_and_value(words)
+    if len(words) > 2:
+        raise BadLineError(f"{_shown(words[2])} after the value")
+    code = _code(label)
+    if code == WORK:
+        into.add(None, WORK, _number(value, 10, "number of cycles", CYCLES_MAX), 0)
+    else:
+        into.add(None, code, _number(value, 10, "address", VALUE_MAX) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
+
+
+def _read_text(words: Sequence[str], into: Records) -> None:
+    if len(words) < 3:
+        raise BadLineError("ends early: it must be `cpu kind address [bytes]`")
+    if len(words) > 4:
+        raise BadLineError(f"{_shown(words[4])} after the number of bytes")
+    cpu = _number(words[0], 10, "cpu", PROCESSORS_MAX - 1)
+    code = KINDS.get(words[1].lower())
+    if code is None:
+        raise BadLineError(f"kind {_shown(words[1])} is none of r, w, x, c (load, store, rmw, work)")
+    if code == WORK:
+        if len(words) > 3:
+            raise BadLineError(f"{_shown(words[3])} after the number of cycles")
+        into.add(cpu, WORK, _number(words[2], 10, "number of cycles", CYCLES_MAX), 0)
+        return
+    addr = _number(words[2], 10, "address", VALUE_MAX)
+    if len(words) == 3:
+        into.add(cpu, code, addr & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
+        return
+    nbytes = _number(words[3], 10, "number of bytes", BYTES_MAX)
+    if not nbytes:
+        raise BadLineError("a reference has at least one byte")
+    if addr > VALUE_MAX - nbytes:
+        raise BadLineError(f"address {_shown(words[2])} and its bytes go beyond {VALUE_MAX:#x}")
+    into.add(cpu, code, addr, nbytes)
+
+
+def _shown(word: str) -> str:
+    """Return *word* quoted, its end left out if it is long: it may be anything."""
+    return ascii(word if len(word) <= WORD_SHOWN else word[:WORD_SHOWN] + "...")
+
+
+def _label_and_value(words: Sequence[str]) -> tuple[str, str]:
+    if len(words) < 2:
+        raise BadLineError("ends early: it must be a label and a value")
+    return words[0], words[1]
+
+
+def _code(label: str) -> int:
+    code = _LABELS.get(label)
+    if code is None:
+        raise BadLineError(f"label {_shown(label)} is none of 0, 1, 2")
+    return code
+
+
+def _number(word: str, base: int, what: str, most: int) -> int:
+    digits = word
+    if word[:2] in ("0x", "0X"):
+        base, digits = 16, word[2:]
+    # Not int() alone: it takes underscores, signs and other digits than these.
+    if not digits or not all(digit in _DIGITS[base] for digit in digits):
+        hint = (
+            " (hexadecimal needs 0x)"
+            if base == 10 and digits and all(d in _DIGITS[16] for d in digits)
+            else ""
+        )
+        raise BadLineError(f"{what} {_shown(word)} is not a number{hint}")
+    value = int(digits, base)
+    if value > most:
+        raise BadLineError(f"{what} {_shown(word)} is over {f'{most:#x}' if base == 16 else most}")
+    return value
+
+
+_DIGITS: Final = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
+
+_READERS: Final[dict[Form, Callable[[Sequence[str], Records], None]]] = {
+    "din": _read_din,
+    "cs4223": _read_cs4223,
+    "text": _read_text,
+}
+
+
+def detect(sample: Sequence[bytes]) -> Form | None:
+    """Return the format that *sample*, some whole lines, is in; None if it is in none.
+
+    din and cs4223 look alike; only the latter writes 0x. Only text has a kind for its second word.
+    """
+    lines = [words for text in sample if (words := text.split()) and not words[0].startswith(b"#")]
+    if not lines or not all(len(words) >= 2 for words in lines[:-1]):
+        return None
+    lines = [words for words in lines if len(words) >= 2]
+    kinds = [kind.encode() for kind in KINDS]
+    if lines and all(len(words) >= 3 and words[1].lower() in kinds for words in lines):
+        return "text"
+    if lines and all(words[0] in (b"0", b"1", b"2", b"3", b"4") for words in lines):
+        return "cs4223" if any(words[1][:2] in (b"0x", b"0X") for words in lines) else "din"
+    return None

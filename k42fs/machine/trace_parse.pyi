@@ -1,0 +1,3 @@
+from k42fs.machine.reference_trace import Records
+
+def parse_lines(piece: bytes, at: int, form: int, records: Records) -> tuple[int, int]: ...

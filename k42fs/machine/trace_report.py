@@ -1,0 +1,71 @@
+"""What a trace did to the machine, as plain values: per processor and in total, ready for JSON, CSV or a table.
+
+A processor's cycles up to the end of the longest trace are
+
+    compute   its work, and for each reference what it would take in L1 (and an atomic one's extra)
+    stall     the rest of its time on references; `queued` is the part of it spent in queues
+    idle      from its own end to the end of the last one
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from k42fs.machine.config import MachineConfig
+    from k42fs.machine.core import CoherenceCore, Counters
+    from k42fs.machine.trace_run import TraceOutcome
+
+Row = dict[str, int]
+
+
+def rows(outcome: TraceOutcome, config: MachineConfig, core: CoherenceCore) -> list[Row]:
+    """Return a row of figures per processor."""
+    last = max(outcome.clocks)
+    return [
+        _row(cpu, clock, work, last, config, core.counters(cpu))
+        for cpu, (clock, work) in enumerate(zip(outcome.clocks, outcome.work, strict=True))
+    ]
+
+
+def total(per_cpu: list[Row]) -> Row:
+    """Return the sums of all rows."""
+    return {name: sum(row[name] for row in per_cpu) for name in per_cpu[0] if name != "cpu"}
+
+
+def as_dict(outcome: TraceOutcome, config: MachineConfig, core: CoherenceCore) -> dict[str, Any]:
+    """Return everything about the run. `cycles` is the end of the last trace; totals are sums."""
+    per_cpu = rows(outcome, config, core)
+    return {
+        "machine": config.name,
+        "model_preset": sorted(config.labels()),
+        "protocol": config.protocol,
+        "interconnect": config.interconnect,
+        "processors": config.processors,
+        "homes": config.homes,
+        "seed": config.seed,
+        "records": outcome.records,
+        "cycles": max(outcome.clocks),
+        "late": core.late,
+        "error": str(outcome.error) if outcome.error is not None else None,
+        "per_cpu": per_cpu,
+        "total": total(per_cpu),
+    }
+
+
+def _row(cpu: int, clock: int, work: int, last: int, config: MachineConfig, counters: Counters) -> Row:
+    counts = asdict(counters)
+    misses, stall = counts.pop("misses"), counts.pop("stall")
+    spent = counts.pop("cycles")
+    hits = counters.references * config.l1_cycles + counters.rmws * config.atomic_cycles
+    return {
+        "cpu": cpu,
+        **counts,
+        **{f"miss_{cause}": count for cause, count in misses.items()},
+        "cycles": clock,
+        "compute": work + hits,
+        "stall": spent - hits,
+        "idle": last - clock,
+        **{f"stall_{cause}": cycles for cause, cycles in stall.items()},
+    }
