@@ -28,6 +28,7 @@ from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_listing import format_listing, table_record
 from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
 from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
+from k42fs.servers.name_space import NameSpace, Place
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.pathname import ROOT, PathName
 from k42fs.servers.ramfs.filesystem import RamFS
@@ -130,7 +131,7 @@ class System:
             raise
 
     async def bind(self, th: Thread, old: PathName, new: PathName, is_coverable: bool) -> MountEntry:
-        """Name at *new* the directory that *old* names now.
+        """Name at *new* the directory that *old* names now: links in *old* are followed now and never again.
 
         Raises:
             NameNotFoundError, NotDirectoryError: *old* is none. InvalidArgumentError: *new* lies inside
@@ -138,17 +139,25 @@ class System:
         """
         if not new.components:
             raise BusyError("the root server cannot be covered")
-        if new.components[: len(old.components)] == old.components:
+        place = await self._place_of(th, old)
+        if not place.point.is_directory:
+            raise NotDirectoryError(f"{old} is not a directory")
+        if new.components[: len(place.path)] == place.path.components:
             raise InvalidArgumentError(f"{new} lies inside {old}: the walk would not end")
-        found = self.snapshot.lookup(old.components)
-        if found.rest or found.entry.rel_path.components:
-            try:
-                file = await th.deref(found.entry.server).resolve(th, bytes(found.server_path))
-            except NameNotFoundError:
-                raise NameNotFoundError(f"{old} does not exist") from None
-            if not file.is_dir:
-                raise NotDirectoryError(f"{old} is not a directory")
-        return await self.name_server(th).bind(th, old, new, is_coverable=is_coverable)
+        return await self.name_server(th).bind(th, place.path, new, is_coverable=is_coverable)
+
+    async def _place_of(self, th: Thread, path: PathName) -> Place:
+        """Return what *path* leads to in a server. Links in it are followed now."""
+        client = self.new_name_client()
+        try:
+            place = await NameSpace(client).resolve(th, path)
+        except NameNotFoundError:
+            raise NameNotFoundError(f"{path} does not exist") from None
+        finally:
+            await client.destroy(th)
+        if place.point.file is None:
+            raise NameNotFoundError(f"{path} exists only for the mounts below it")
+        return place
 
     async def detach(self, th: Thread, prefix: PathName) -> MountEntry:
         """Take the mount in front at *prefix* away; a server without mounts ends once nobody knows its files."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from k42fs.errors import K42Error, NameNotFoundError, PermissionDeniedError
+from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError, PermissionDeniedError
 from k42fs.ids import VP
 from k42fs.machine import Thread
 from k42fs.servers import posix_acl
@@ -85,6 +85,22 @@ def test_links_binds_and_servers_of_a_real_system() -> None:
         assert scratch.mount.server != real.tree.ref
         with pytest.raises(NameNotFoundError):
             real.at("/desk/none")
+
+
+def test_a_bind_follows_links_when_it_is_made_and_never_again() -> None:
+    real = Real()
+    entry = real.system.entry_at(p("/desk"))
+    assert entry is not None
+    assert (entry.server, entry.rel_path) == (real.tree.ref, p("/projects/k42"))
+    real.do(real.tree.unlink, real.root, b"current")
+    real.do(real.tree.symlink, real.root, b"current", b"projects")
+    assert real.at("/desk") is real.k42
+    away = real.do(real.system.bind, p("/projects/scratch"), p("/away"), True)
+    assert away.server != real.tree.ref, "the link leads into another server"
+    with pytest.raises(InvalidArgumentError):
+        real.do(real.system.bind, p("/current"), p("/projects/k42/inside"), True)
+    with pytest.raises(NameNotFoundError):
+        real.do(real.system.bind, p("/projects/none"), p("/nowhere"), True)
 
 
 ALICE_NOT = posix_acl.build(
