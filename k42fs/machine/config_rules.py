@@ -144,9 +144,10 @@ def _check_interconnect(config: MachineConfig) -> None:
         return
     if config.network == "links":
         raise refusal("network", config.network, "needs interconnect=directory: a bus has no links")
-    for name in ("local_cycles", "remote_cycles", "dirty_cycles"):
-        if getattr(config, name) < config.bus_data_cycles:
-            rule = f"must not exceed {name}={getattr(config, name)}, which ends with the data"
+    for name in ("local_cycles", "remote_cycles", "dirty_cycles", "memory_by_distance", "dirty_by_distance"):
+        value = getattr(config, name)
+        if config.bus_data_cycles > (min(value, default=1 << 40) if isinstance(value, tuple) else value):
+            rule = f"must not exceed {name}={value}, which ends with the data"
             raise refusal("bus_data_cycles", config.bus_data_cycles, rule)
 
 

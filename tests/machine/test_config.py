@@ -79,6 +79,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"bus_data_cycles": 201, "interconnect": "bus"},
         "bus_data_cycles=201: must not exceed local_cycles=200",
     ),
+    (
+        {"bus_data_cycles": 32, "interconnect": "bus", "dirty_by_distance": (40, 31)},
+        r"bus_data_cycles=32: must not exceed dirty_by_distance=\(40, 31\)",
+    ),
     ({"bus_address_cycles": 0}, "bus_address_cycles=0: must be at least 1"),
     ({"sharer_bits": 7}, "sharer_bits=7: a full map needs a bit for each of processors=8"),
     (
