@@ -33,7 +33,7 @@ class Watchers:
     def __init__(self, machine: Machine, granted: Callable[[Thread], None]) -> None:
         self._machine = machine
         self._granted = granted
-        self._by_line: dict[int, list[Thread]] = {}
+        self._by_line: dict[int, dict[int, list[Thread]]] = {}  # line -> processor -> its threads
 
     async def wait_line(self, th: Thread, addr: int, deadline: int = NEVER) -> bool:
         """Spin until *th*'s processor, which has just read the line of *addr*, loses its copy of it.
@@ -47,7 +47,7 @@ class Watchers:
             return False
         line = addr // machine.config.line_bytes
         machine.core.watched.add(line)
-        self._by_line.setdefault(line, []).append(th)
+        self._by_line.setdefault(line, {}).setdefault(th.vp, []).append(th)
         th.granted_at = -1
         th.wake_at = deadline
         th.state = SPINNING
@@ -75,8 +75,8 @@ class Watchers:
         `on_taken`.
         """
         woken = NEVER
-        for th in self._by_line.get(line, ()):
-            if th.vp == cpu and th.granted_at < 0:
+        for th in self._by_line.get(line, {}).get(cpu, ()):
+            if th.granted_at < 0:
                 th.granted_at = max(th.proc.clock, start + self._notice_cycles(line, cpu))
                 self._granted(th)
                 woken = min(woken, th.granted_at)
@@ -93,8 +93,10 @@ class Watchers:
         return config.upgrade_cycles // 2 + leg + config.poll_cycles // 2
 
     def _forget(self, th: Thread, line: int) -> None:
-        threads = self._by_line[line]
-        threads.remove(th)
-        if not threads:
+        by_cpu = self._by_line[line]
+        by_cpu[th.vp].remove(th)
+        if not by_cpu[th.vp]:
+            del by_cpu[th.vp]
+        if not by_cpu:
             del self._by_line[line]
             self._machine.core.watched.discard(line)
