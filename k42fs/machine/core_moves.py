@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from k42fs.machine.core import NEVER
 from k42fs.machine.core_state import CoreState
 from k42fs.machine.directory import Cache, LineState, Sharing
-from k42fs.machine.protocol import EXCLUSIVE, GET_S, PROTOCOLS, SHARED, TRACKED, protocol_state
+from k42fs.machine.protocol import EXCLUSIVE, GET_S, MODIFIED, PROTOCOLS, SHARED, TRACKED, protocol_state
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
@@ -28,7 +28,8 @@ class CoreMoves(CoreState):
         self._l2_ways = config.l2_ways
         protocol = PROTOCOLS[config.protocol]
         self._steps, self._snoop = protocol.processor, protocol.snoop
-        self._evict_writes = protocol.evict_writes | {TRACKED}
+        writes = protocol.evict_writes
+        self._evict_writes = writes | {TRACKED} if MODIFIED in writes else writes
         self.watched: set[int] = set()
         self.on_taken: Callable[[int, int, int], int] | None = None
         self._woken_at = NEVER  # when the first of those wakes whose copies this call takes
