@@ -158,10 +158,18 @@ class Explorer:
             path=path,
         )
 
-    def states(self) -> Iterator[tuple[tuple[Action, ...], State]]:
-        """Yield each state that `run` saw with a shortest path to it, nearest first."""
+    def states(self) -> Iterator[tuple[int, State]]:
+        """Yield each state that `run` saw, nearest first, with a number by which `path_to` knows it."""
         for code in self._came:
-            yield self._path_to(code), self._decode(code)
+            yield code, self._decode(code)
+
+    def path_to(self, code: int) -> tuple[Action, ...]:
+        """Return a shortest path to a state that `run` saw."""
+        actions = []
+        while (step := self._came[code]) >= 0:
+            actions.append(ACTIONS[step & 0xFF])
+            code = step >> 8
+        return tuple(reversed(actions))
 
     def trail(self, path: tuple[Action, ...]) -> Iterator[State]:
         """Yield the state after each action of *path*, as far as the protocol has rules for it."""
@@ -200,7 +208,7 @@ class Explorer:
                         try:
                             after = steps.work_out(number, action.cpu, action.op)
                         except ViolationError as exc:
-                            return str(exc), (*self._path_to(code), action), transitions + 1, depth + 1
+                            return str(exc), (*self.path_to(code), action), transitions + 1, depth + 1
                     if after == _DISABLED:
                         continue
                     transitions += 1
@@ -217,7 +225,7 @@ class Explorer:
                         missing = (in_l1[0] & ~holders[first]) | (in_l1[1] & ~holders[second & numbers_mask])
                         if missing or broken[after]:
                             wrong = f"line {action.line}: " + (broken[after] or "inclusion: in L1, not in L2")
-                            return wrong, self._path_to(reached), transitions, depth + 1
+                            return wrong, self.path_to(reached), transitions, depth + 1
             depth += bool(found)
             level = found
         return "", (), transitions, depth
@@ -236,13 +244,6 @@ class Explorer:
         numbers = code >> (_LINE_BITS + _L1_BITS), code >> _L1_BITS & ((1 << _LINE_BITS) - 1)
         first, second = (self._steps.states[number] for number in numbers)
         return State((first, second), _held(code))
-
-    def _path_to(self, code: int) -> tuple[Action, ...]:
-        actions = []
-        while (step := self._came[code]) >= 0:
-            actions.append(ACTIONS[step & 0xFF])
-            code = step >> 8
-        return tuple(reversed(actions))
 
 
 def _held(l1: int) -> tuple[int, int, int]:

@@ -4,7 +4,9 @@ from functools import cache
 
 import pytest
 
+from k42fs.machine.cores import make_core
 from k42fs.machine.explorer import SYSTEMS, Exploration, Explorer, counterexample
+from k42fs.machine.explorer_replay import replay, replay_config
 from k42fs.machine.line_model import START, Interconnect, LineModel, LineState, Op, ViolationError
 from k42fs.machine.mutants import mutants
 from k42fs.machine.protocol import MODIFIED, OWNED, PROTOCOLS, SHARED, DirState, Protocol
@@ -84,12 +86,32 @@ def test_bus_and_directory_reach_the_same_copies(name: str) -> None:
 def test_paths_lead_where_they_say_by_the_fewest_operations() -> None:
     explorer, found = explored("mesi", "directory", False)
     lengths = []
-    for path, state in explorer.states():
+    for code, state in explorer.states():
+        path = explorer.path_to(code)
         if path:
             assert list(explorer.trail(path))[-1] == state
         lengths.append(len(path))
     assert lengths == sorted(lengths)
     assert lengths[-1] == found.depth
+
+
+# Pairs of copies' states by hand: of one line 1 + 7 + 3 without E and O, with them 3 and 12 more.
+COPIES = {"msi": 1 + 7 + 3, "mesi": 1 + 7 + 3 + 3, "moesi": 1 + 7 + 3 + 3 + 12}
+
+
+@pytest.mark.parametrize(("name", "interconnect", "silent"), ALL)
+def test_the_core_does_as_the_explorers_model(name: str, interconnect: Interconnect, silent: bool) -> None:
+    explorer, found = explored(name, interconnect, silent)
+    outcome = replay(explorer, found, make_core)
+    assert outcome.difference == ""
+    assert outcome.paths > 2 * 3 * 3 * COPIES[name] ** 2  # load, store and rmw at least, from every pair
+
+
+def test_a_core_that_does_otherwise_is_noticed() -> None:
+    explorer, found = explored("moesi", "bus", False)
+    other = replay_config(explored("mesi", "bus", False)[1])
+    outcome = replay(explorer, found, lambda _, memory: make_core(other, memory))
+    assert outcome.difference == "cpu 0 stores 0 to line 0; cpu 1 loads line 0: line 0 is S S I, not O S I"
 
 
 MUTANTS = [
