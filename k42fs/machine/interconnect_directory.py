@@ -28,6 +28,7 @@ from k42fs.machine.links import Links
 from k42fs.machine.protocol import (
     GET_S,
     PROTOCOLS,
+    REQUEST_NAMES,
     UPGRADE,
     DirState,
     directory_state,
@@ -46,7 +47,9 @@ class DirectoryInterconnect:
     def __init__(self, config: MachineConfig) -> None:
         self._config = config
         protocol = PROTOCOLS[config.protocol]
-        self._rows, self._snoop = protocol.home, protocol.snoop
+        # Flat, by directory state times three plus request: an enumeration is slow to hash.
+        self._rows = tuple(protocol.home.get((at, request)) for at in DirState for request in range(3))
+        self._snoop = protocol.snoop
         self._latencies = Latencies(config)
         self._believed = sharer_format(config)
         self._links = Links(config) if config.network == "links" else None
@@ -81,21 +84,22 @@ class DirectoryInterconnect:
             at = DirState.U if ghost == cpu else DirState.X
         else:
             at = directory_state(held if entry.owner == cpu else rival_state, bool(sharers))
-        row = self._rows[at, request]
+        row = self._rows[at * 3 + request]
+        assert row is not None, f"{REQUEST_NAMES[request]} of a line in {at!r}"
         supply, third, writes, targets, extra = FROM_MEMORY, home, False, 0, 0
+        owner_bit = 1 << rival if rival >= 0 else 0
         if request == UPGRADE:
-            supply = NO_DATA
-            targets = 1 << rival if rival >= 0 else 0
+            supply, targets = NO_DATA, owner_bit
         elif row.asks_owner:
             supply, third = (FROM_CACHE, rival) if ghost < 0 else (IN_VAIN, ghost)
             third = self._config.node(third)
             writes = ghost < 0 and self._snoop[protocol_state(rival_state), request].writes_memory
             extra = int(ghost >= 0)
+        nbytes = self._bytes[supply] + self._data_bytes * writes
         if row.asks_sharers:
-            targets |= self._believed(sharers) & ~(1 << cpu | (1 << rival if rival >= 0 else 0))
-        if targets:
-            extra += (targets & ~entry.sharers & ~(1 << rival if rival >= 0 else 0)).bit_count()
-        nbytes = self._bytes[supply] + self._data_bytes * writes + 2 * MESSAGE_BYTES * targets.bit_count()
+            targets |= self._believed(sharers) & ~(1 << cpu | owner_bit)
+            extra += (targets & ~entry.sharers & ~owner_bit).bit_count()
+            nbytes += 2 * MESSAGE_BYTES * targets.bit_count()
         pipelined = request == GET_S and supply == FROM_MEMORY
         return Plan(supply, third, writes, targets, extra, pipelined, nbytes)
 
