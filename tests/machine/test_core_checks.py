@@ -9,7 +9,6 @@ import pytest
 
 from k42fs.machine.config import preset
 from k42fs.machine.data_values import DataValues
-from k42fs.machine.history import Reservations
 from k42fs.machine.layout import WRITE, Kind, Layout
 from k42fs.machine.memory import Memory
 from k42fs.machine.protocol import (
@@ -121,10 +120,3 @@ def test_versions_move_with_the_data() -> None:
         values.check(7, dirty=True, l3s=(2,))
     with pytest.raises(AssertionError, match="cpu 0 uses version 1, 2 is the newest"):
         values.referenced(0, 7, is_store=False)
-
-
-def test_reservations_in_order_pass_their_check() -> None:
-    busy = Reservations(4)
-    for start in (100, 50, 300, 20):
-        busy.add(start, start + 10)
-    busy.check()

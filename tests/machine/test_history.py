@@ -55,3 +55,4 @@ def test_granted_times_never_overlap_and_no_earlier_gap_was_free(requests: list[
         for earlier in range(now, start):
             assert set(range(earlier, earlier + cycles)) & taken
         taken |= wanted
+    busy.check()
