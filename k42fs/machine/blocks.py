@@ -86,10 +86,16 @@ class BlockTraffic:
     def forget(self, addr: int, nbytes: int) -> None:
         """The memory is free: its next user finds it in no cache."""
         first, last = addr >> BLOCK_SHIFT, (addr + nbytes - 1) >> BLOCK_SHIFT
-        for run in self._pieces(first, last):
-            self._cut(run, first, last)
-        for block in range(first, last + 1):
-            self._runs.pop(block, None)
+        runs, at = self._runs, first
+        while at <= last:
+            run = runs.get(at)
+            if run is None:
+                at += 1
+                continue
+            run = self._cut(run, first, last)
+            for block in range(run.first, run.last + 1):
+                del runs[block]
+            at = run.last + 1
 
     def reset_counters(self) -> None:
         """Zero what was copied; who holds what stays."""
