@@ -108,9 +108,18 @@ class CoherenceCore(Protocol):
     on_taken: Callable[[int, int, int], int] | None
 
     @property
+    def name(self) -> str:
+        """Which implementation this is, as K42FS_CORE names it."""
+
+    @property
     def late(self) -> int:
         """Requests older than the history of the resource they asked for, which were served as if it had been
         free."""
+
+    @property
+    def order_slips(self) -> int:
+        """Reservations of links or a data bus that had to step behind one of a transaction that started
+        later."""
 
     def script(
         self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int

@@ -10,10 +10,18 @@ from libc.string cimport memcpy, memmove, memset
 
 
 cdef extern from *:
+    """
+    #define GOLDEN 0x9E3779B97F4A7C15ULL
+    """
+    const uint64_t GOLDEN  # 2^64 by the golden ratio: multiplied by it, neighbours hash far apart
     int __builtin_ctzll(uint64_t) noexcept
     int __builtin_ffsll(uint64_t) noexcept
     int __builtin_popcountll(uint64_t) noexcept
     void __builtin_prefetch(const void *) noexcept
+
+
+cdef enum:
+    DISTANCES = 16
 
 
 cdef struct Span:
@@ -26,6 +34,13 @@ cdef struct Queue:
     Span *spans
     int32_t head, count, capacity, size
     int64_t floor, late
+
+
+# history.SecondStage: a link or a data bus. `key` names a link by its ends, + 1.
+cdef struct Stage:
+    int64_t key
+    Queue queue
+    int64_t latest, slips
 
 
 # A set of processors. Up to 4 are kept as ascending 16-bit ids in `packed`; more set a bit each in `wide`.
@@ -45,7 +60,7 @@ cdef struct Pair:
 # directly, when they get long.
 cdef struct Sharing:
     Queue history
-    CpuSet sharers
+    CpuSet sharers, gone
     int64_t epoch, transfers
     int64_t *words
     uint64_t *movers
@@ -58,8 +73,8 @@ cdef struct Sharing:
 
 
 # directory.LineState in 32 bytes. `serial` (48 bits in two parts) is the order in which entries were made, `flags`
-# are owner + 1 in the low bits and USED. A line of one cache keeps the last transaction's time, one that was
-# in several keeps that in its sharing record.
+# say who has the line: see fast/lines.pxi. A line of one cache keeps the last transaction's time, one that was in
+# several has a sharing record for that.
 cdef struct Entry:
     int64_t line
     int64_t began
@@ -87,9 +102,10 @@ cdef struct Cache:
     void *tags  # the allocation that has both
     Evicted evicted
     int64_t counts[3]
-    int64_t l1_hits, l2_hits
+    int64_t l1_hits, l2_hits, l3_hits
     int64_t misses[5]
-    int64_t invalidations, write_backs, cycles, queued
+    int64_t stall[4]
+    int64_t from_memory, from_cache, invalidations, extra_invalidations, write_backs, nbytes, cycles, queued
     int64_t clock  # only while arrays are run
     int32_t node
 
@@ -125,19 +141,54 @@ cdef struct Scripts:
     int64_t capacity, count
 
 
+# One row of protocol.Protocol.processor, .snoop, .home; `is_possible` where there is a row.
+cdef struct Step:
+    int is_possible, request, alone, shared
+
+
+cdef struct Snoop:
+    int is_possible, next, supplies, writes_memory
+
+
+cdef struct Home:
+    int is_possible, asks_owner, asks_sharers
+
+
+# interconnect.Plan; its targets are the bits of Model.targets.
+cdef struct Plan:
+    int supply, third, writes_memory, extra, pipelined, targets
+    int64_t nbytes
+
+
 # A machine: its shape and costs, then its state. `core` is the FastCore it belongs to, not counted as a reference.
 cdef struct Model:
     void *core
-    int64_t woken_at
-    int processors, nodes_per, hypercube, sub_blocks
+    int processors, nodes_per, nodes, topology, group, homes_by, is_bus, has_links, leaves_ghosts
     int line_shift, l1_shift, home_shift, per_line_shift, l1_ways, l2_ways, words, history, map_words
-    int64_t line_mask, line_bytes
+    int l3_ways, l3_share, l3_count
+    int sharer_format, sharer_group, sharer_pointers
+    int64_t line_mask, line_bytes, l3_sets
     uint64_t l1_mask, l2_mask
-    int64_t l1_cycles, l2_cycles, atomic_cycles, busy, issue
-    int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles
+    int64_t l1_cycles, l2_cycles, l3_cycles, atomic_cycles, busy, busy_with_memory, issue
+    int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles, link_cycles, address, data
+    int64_t memory_by[DISTANCES]
+    int64_t dirty_by[DISTANCES]
+    int64_t upgrade_by[DISTANCES]
+    int has_memory_by, has_dirty_by, has_upgrade_by
+    Step steps[5][2]
+    Snoop snoops[5][3]
+    Home rows[4][3]
+    int evict_writes  # a bit per state
     Cache *caches
+    uint64_t **l3s  # NULL where none of its processors was used yet
     Queue *homes
+    Queue abus
+    Stage dbus
+    Stage **links  # open addressing
+    int64_t link_slots, link_count
+    uint64_t *targets
     Lines lines
+    int64_t woken_at, transactions, check_every
 
 
 cdef class FastCore:

@@ -1,16 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""FastCore: the coherence model of `pure_core.py`, compiled. Same interface, same numbers, 20 times the speed.
+"""FastCore: the coherence model of `pure_core.py`, compiled. Same interface, same numbers.
 
 The rules are written down once more in C's types, function by function under the names they have in the pure
 core, which is the oracle: change it first, then this, and the differential tests tell whether the two agree.
 
     fast_core.pxd            the shapes of all data
+    fast/constants.pxi       names of numbers
     fast/reservations.pxi    history.Reservations
     fast/cpu_sets.pxi        sets of processors
     fast/sharing.pxi         directory.Sharing
-    fast/lines.pxi           the lines and their directory entries
+    fast/lines.pxi           directory.LineState, and finding them
     fast/caches.pxi          directory.Cache
-    fast/rules.pxi           latencies.Latencies, pure_core.PureCore
+    fast/topology.pxi        distances, latencies.Latencies, links.Links
+    fast/interconnects.pxi   both interconnects, sharer formats
+    fast/moves.pxi           core_moves.CoreMoves, shared_cache.SharedCaches
+    fast/rules.pxi           pure_core.PureCore
+    fast/scripts.pxi         scripts, single references and traces: the hot path
+    fast/shape.pxi           what the configuration and the protocol's tables say
+    fast/checks.pxi          the invariants, the accounts of memory
 
 Memory: 40 bytes per line known, a few hundred more if several caches ever had it; 8 bytes per line of L1 and L2
 of the processors in use, on pages that were touched.
@@ -19,36 +26,52 @@ of the processors in use, on pages that were touched.
 import sys
 
 from k42fs.machine.core import NEVER as core_never
-from k42fs.machine.core import MISS_KINDS, Counters, LineTransfers, TraceArrays
+from k42fs.machine.core import MISS_KINDS, STALLS, Counters, LineTransfers, TraceArrays
+from k42fs.machine.interconnect import HOME_HISTORY_FACTOR
 from k42fs.machine.memory import NODE_SHIFT
-from k42fs.machine.pure_core import HOME_HISTORY_FACTOR
+from k42fs.machine.protocol import PROTOCOLS, with_clean_intervention
 
+include "fast/constants.pxi"
 include "fast/reservations.pxi"
 include "fast/cpu_sets.pxi"
 include "fast/sharing.pxi"
 include "fast/lines.pxi"
 include "fast/caches.pxi"
+include "fast/topology.pxi"
+include "fast/interconnects.pxi"
+include "fast/moves.pxi"
 include "fast/rules.pxi"
 include "fast/scripts.pxi"
+include "fast/shape.pxi"
 include "fast/checks.pxi"
 
 
 cdef class FastCore:
     """Caches and directories of all processors of *config*; *memory* says where lines are homed. See
-    `CoherenceCore`."""
+    `CoherenceCore`.
 
-    def __cinit__(self, config, memory):
+    *check_every*: check all invariants after so many transactions; 0: only on demand.
+    """
+
+    name = "compiled"
+
+    def __cinit__(self, config, memory, *, int64_t check_every=0):
         cdef Model *m = &self.model
         cdef int home
         self.kept = []
         self.watched = set()
         set_shape(m, config)
+        set_tables(m, config)
         m.core = <void *> self
+        m.check_every = check_every
         m.caches = <Cache *> calloc(m.processors, sizeof(Cache))
-        m.homes = <Queue *> calloc(HOMES, sizeof(Queue))
-        if m.caches == NULL or m.homes == NULL:
+        m.homes = <Queue *> calloc(m.nodes, sizeof(Queue))
+        m.targets = <uint64_t *> calloc(m.map_words, sizeof(uint64_t))
+        m.l3s = <uint64_t **> calloc(m.l3_count + 1, sizeof(uint64_t *))
+        if m.caches == NULL or m.homes == NULL or m.targets == NULL or m.l3s == NULL:
             raise MemoryError
-        for home in range(HOMES):
+        m.abus.size = m.dbus.queue.size = HOME_HISTORY_FACTOR * m.history
+        for home in range(m.nodes):
             m.homes[home].size = HOME_HISTORY_FACTOR * m.history
 
     def __dealloc__(self):
@@ -58,8 +81,20 @@ cdef class FastCore:
             for i in range(m.processors):
                 free_cache(&m.caches[i])
         if m.homes != NULL:
-            for i in range(HOMES):
+            for i in range(m.nodes):
                 free(m.homes[i].spans)
+        if m.l3s != NULL:
+            for i in range(m.l3_count):
+                free(m.l3s[i])
+        for i in range(m.link_slots):
+            if m.links[i] != NULL:
+                free(m.links[i].queue.spans)
+                free(m.links[i])
+        free(m.abus.spans)
+        free(m.dbus.queue.spans)
+        free(m.links)
+        free(m.l3s)
+        free(m.targets)
         free(m.caches)
         free(m.homes)
         free_lines(&m.lines)
@@ -75,16 +110,26 @@ cdef class FastCore:
 
     @property
     def late(self):
-        """Requests older than the history of their line or home. Not reset."""
-        cdef Lines *lines = &self.model.lines
-        cdef int64_t total = 0
+        """Requests older than the history of their line, home, link or bus. Not reset."""
+        cdef Model *m = &self.model
+        cdef int64_t total = m.abus.late + m.dbus.queue.late, i
         cdef uint32_t number
-        cdef int home
-        for home in range(HOMES):
-            total += self.model.homes[home].late
-        for number in range(lines.used):
-            if entry_at(lines, number).flags & SHARING:
-                total += sharing_of(entry_at(lines, number)).history.late
+        for i in range(m.nodes):
+            total += m.homes[i].late
+        for i in range(m.link_slots):
+            total += m.links[i].queue.late if m.links[i] != NULL else 0
+        for number in range(m.lines.used):
+            if entry_at(&m.lines, number).flags & SHARING:
+                total += sharing_of(entry_at(&m.lines, number)).history.late
+        return total
+
+    @property
+    def order_slips(self):
+        """Reservations of links or the data bus that had to step behind one of a transaction that started
+        later. Not reset."""
+        cdef int64_t total = self.model.dbus.slips, i
+        for i in range(self.model.link_slots):
+            total += self.model.links[i].slips if self.model.links[i] != NULL else 0
         return total
 
     def script(self, int cpu, tuple refs not None, int64_t base, int64_t other, int64_t now, int64_t limit, int start):
@@ -151,11 +196,17 @@ cdef class FastCore:
             rmws=cache.counts[2],
             l1_hits=cache.l1_hits,
             l2_hits=cache.l2_hits,
+            l3_hits=cache.l3_hits,
             misses=dict(zip(MISS_KINDS, cache.misses, strict=True)),
+            from_memory=cache.from_memory,
+            from_cache=cache.from_cache,
             invalidations=cache.invalidations,
+            extra_invalidations=cache.extra_invalidations,
             write_backs=cache.write_backs,
+            nbytes=cache.nbytes,
             cycles=cache.cycles,
             queued=cache.queued,
+            stall=dict(zip(STALLS, cache.stall, strict=True)),
         )
 
     def transfers(self):
@@ -189,7 +240,7 @@ cdef class FastCore:
             sharing = sharing_of(entry)
             if sharing != NULL:
                 reset_moves(m, sharing)
-                if owner_of(entry) < 0 and not sharing.sharers.count:
+                if is_unknown(entry):
                     forget(m, entry.line, sharing)
 
     def copies(self, int64_t line):

@@ -58,6 +58,8 @@ class PureCore(CoreMoves):
     *check_every*: check all of them after so many transactions; 0: only on demand.
     """
 
+    name = "pure"
+
     def __init__(
         self, config: MachineConfig, memory: Memory, *, debug: bool = False, check_every: int = 0
     ) -> None:

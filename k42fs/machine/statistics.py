@@ -83,6 +83,7 @@ def statistics(machine: Machine, top: int = TOP) -> dict[str, Any]:
     return {
         "machine": config.name,
         "model": machine.model,
+        "core": machine.core.name,
         "live": machine.live,
         "processors": config.processors,
         "mhz": config.mhz,

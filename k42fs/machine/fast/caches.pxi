@@ -106,7 +106,7 @@ cdef inline int line_state(Model *m, Cache *cache, int64_t line) noexcept:
 cdef inline EvictedItem *evicted_item(Evicted *evicted, int64_t key) noexcept:
     """Return the item of *key*, or the empty one where it would be."""
     cdef uint64_t mask = evicted.capacity - 1
-    cdef uint64_t slot = (<uint64_t> key * <uint64_t> 0x9E3779B97F4A7C15) >> 32 & mask
+    cdef uint64_t slot = (<uint64_t> key * GOLDEN) >> 32 & mask
     while evicted.items[slot].key and evicted.items[slot].key != key:
         slot = (slot + 1) & mask
     return &evicted.items[slot]
@@ -150,8 +150,10 @@ cdef void reset_cache(Cache *cache) noexcept:
     """Zero the counts."""
     memset(cache.counts, 0, sizeof(cache.counts))
     memset(cache.misses, 0, sizeof(cache.misses))
-    cache.l1_hits = cache.l2_hits = 0
-    cache.invalidations = cache.write_backs = cache.cycles = cache.queued = 0
+    memset(cache.stall, 0, sizeof(cache.stall))
+    cache.l1_hits = cache.l2_hits = cache.l3_hits = cache.from_memory = cache.from_cache = 0
+    cache.invalidations = cache.extra_invalidations = cache.write_backs = cache.nbytes = 0
+    cache.cycles = cache.queued = 0
 
 
 cdef void free_cache(Cache *cache) noexcept:

@@ -1,13 +1,20 @@
 # Directory entries of 32 bytes, and an index of 4 bytes per slot: entry number << 6 | distance from the slot that
 # the line hashes to, plus 1; 0 in an empty slot. Entries in a row of slots are in the order of the slots they hash to
 # (Robin Hood hashing), so that neither a search nor a removal reads entries of other lines.
+#
+# While no second cache comes in, an entry has to do with one processor at most: its owner, its only sharer, or the
+# one that dropped its clean copy in silence.
 
 cdef enum:
     ENTRIES = 4096  # per block
     FIRST_SLOTS = 1024
-    OWNER_MASK = 0xFFF
-    USED = 0x1000
-    SHARING = 0x2000  # `free_at` is the address of the sharing record
+    WHO = 0x7FF  # a processor + 1
+    USED = 0x800
+    SHARING = 0x1000  # `free_at` is the address of the sharing record
+    ROLE = 0x6000  # what that processor is; with a sharing record only OWNER, or ROLE_GONE_OWNED of nobody
+    ROLE_SHARER = 0x2000
+    ROLE_GONE = 0x4000
+    ROLE_GONE_OWNED = 0x6000
     FEW = 8  # so long are lists searched from end to end
     FAR_BITS = 6
     FAR_MASK = 63
@@ -19,11 +26,16 @@ cdef inline Entry *entry_at(Lines *lines, uint32_t number) noexcept:
 
 
 cdef inline int owner_of(Entry *entry) noexcept:
-    return (entry.flags & OWNER_MASK) - 1
+    return NOBODY if entry.flags & ROLE else (entry.flags & WHO) - 1
 
 
-cdef inline void set_owner(Entry *entry, int cpu) noexcept:
-    entry.flags = (entry.flags & ~OWNER_MASK) | <uint16_t> (cpu + 1)
+cdef inline int who_of(Entry *entry) noexcept:
+    """Return the one processor that a line without a sharing record has to do with."""
+    return (entry.flags & WHO) - 1
+
+
+cdef inline void set_who(Entry *entry, int cpu, int role) noexcept:
+    entry.flags = <uint16_t> ((entry.flags & ~(WHO | ROLE)) | (cpu + 1) | role)
 
 
 cdef inline Sharing *sharing_of(Entry *entry) noexcept:
@@ -31,7 +43,7 @@ cdef inline Sharing *sharing_of(Entry *entry) noexcept:
 
 
 cdef inline uint64_t slot_of(Lines *lines, int64_t line) noexcept:
-    return <uint64_t> line * <uint64_t> 0x9E3779B97F4A7C15 >> lines.shift
+    return <uint64_t> line * GOLDEN >> lines.shift
 
 
 cdef inline void expect_line(Lines *lines, int64_t line) noexcept:

@@ -8,7 +8,7 @@ cdef enum:
 cdef inline Compiled *script_slot(Scripts *scripts, void *key) noexcept:
     """Return where the script of *key* is, or would be."""
     cdef uint64_t mask = scripts.capacity - 1
-    cdef uint64_t slot = (<uint64_t> <uintptr_t> key * <uint64_t> 0x9E3779B97F4A7C15) >> 32 & mask
+    cdef uint64_t slot = (<uint64_t> <uintptr_t> key * GOLDEN) >> 32 & mask
     while scripts.table[slot].key != NULL and scripts.table[slot].key != key:
         slot = (slot + 1) & mask
     return &scripts.table[slot]
@@ -92,7 +92,7 @@ cdef inline bint hit(Model *m, Cache *cache, int code, int64_t addr) noexcept:
 
 cdef inline int64_t do_access(Model *m, int cpu, Cache *cache, int code, int64_t addr, int64_t nbytes,
                               int64_t now) except -1:
-    cdef int64_t after
+    cdef int64_t after, transactions = m.transactions
     if hit(m, cache, code, addr):
         cache.counts[code] += 1
         cache.l1_hits += 1
@@ -102,12 +102,14 @@ cdef inline int64_t do_access(Model *m, int cpu, Cache *cache, int code, int64_t
     else:
         after = reference(m, cpu, cache, code, addr, nbytes, now)
     cache.cycles += after - now
+    if m.check_every and m.transactions != transactions and m.transactions % m.check_every == 0:
+        check(m)
     return after
 
 
 cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_t base, int64_t other, int64_t now,
                        int64_t limit, int64_t start, int *stopped) except -1:
-    cdef int64_t begin = now, i, addr
+    cdef int64_t begin = now, i, addr, after
     cdef Ref *ref
     stopped[0] = -1
     m.woken_at = NEVER
@@ -122,7 +124,12 @@ cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_
             stopped[0] = <int> i
             break
         else:
-            now = reference(m, cpu, cache, ref.code, addr, ref.nbytes, now)
+            if m.check_every:
+                after = do_access(m, cpu, cache, ref.code, addr, ref.nbytes, now)
+                begin += after - now  # which are accounted for
+            else:
+                after = reference(m, cpu, cache, ref.code, addr, ref.nbytes, now)
+            now = after
             if m.woken_at < limit:
                 limit = m.woken_at
     cache.cycles += now - begin

@@ -3,7 +3,7 @@
 
 cdef Sharing *begin_sharing(Model *m, Entry *entry) except NULL:
     """Note that a second cache comes in."""
-    cdef int word
+    cdef int word, role
     cdef size_t head = sizeof(Sharing), words = m.words * sizeof(int64_t)
     cdef char *block = <char *> calloc(1, head + words + m.map_words * sizeof(uint64_t))
     cdef Sharing *sharing = <Sharing *> block
@@ -16,6 +16,13 @@ cdef Sharing *begin_sharing(Model *m, Entry *entry) except NULL:
         sharing.words[word] = -1
     if entry.free_at > entry.began:
         queue_add(&sharing.history, entry.began, entry.free_at)
+    role = entry.flags & ROLE
+    if role == ROLE_SHARER:
+        set_add(&sharing.sharers, who_of(entry), m.map_words)
+    elif role:
+        set_add(&sharing.gone, who_of(entry), m.map_words)
+    if role:
+        set_who(entry, NOBODY, ROLE_GONE_OWNED if role == ROLE_GONE_OWNED else 0)
     entry.free_at = <int64_t> <uintptr_t> sharing
     entry.flags |= SHARING
     return sharing
@@ -24,6 +31,7 @@ cdef Sharing *begin_sharing(Model *m, Entry *entry) except NULL:
 cdef void free_sharing(Sharing *sharing) noexcept:
     free(sharing.history.spans)
     free(sharing.sharers.wide)
+    free(sharing.gone.wide)
     free(sharing.lost)
     free(sharing.lost_by_cpu)
     free(sharing.offsets)
