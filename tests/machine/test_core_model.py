@@ -5,6 +5,7 @@ appears, a store by its holder renews it, and a later read from that copy must f
 All protocols run on both interconnects, with caches so small that lines come and go.
 """
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -168,6 +169,20 @@ def test_a_trace_gives_the_same_counts_in_one_go_or_by_steps_and_checked_or_not(
     assert list(whole.transfers()) == list(steps.transfers())
     assert (whole.late, whole.order_slips) == (steps.late, steps.order_slips)
     whole.check()
+
+
+@settings(max_examples=40)
+@given(machines(), st.lists(st.tuples(st.integers(0, 2), st.integers(0, LINES * 8 - 1)), min_size=100))
+def test_in_order_of_time_no_request_is_late(config: MachineConfig, work: list[tuple[int, int]]) -> None:
+    """Every processor in a loop, the one with the lowest clock first: no history is ever too short."""
+    config = replace(config, history=32)
+    core = PureCore(config, Memory(config), debug=True)
+    clocks = [(0, cpu) for cpu in range(CPUS)]
+    for code, word in work:
+        now, cpu = heapq.heappop(clocks)
+        heapq.heappush(clocks, (core.access(cpu, code, word * 8, 8, now), cpu))
+    core.check()
+    assert core.late == 0
 
 
 @settings(max_examples=40)
