@@ -23,9 +23,12 @@ from k42fs.ids import VP, Addr
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
-from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout, Reference, Refs, Script
+from k42fs.machine.interrupts import Interrupts
+from k42fs.machine.layout import RMW, WORD_BYTES, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.memory import Memory, UnmodelledMemory
+from k42fs.machine.messages import Messages
+from k42fs.machine.ppc import Ppc
 from k42fs.machine.processor import Processor
 from k42fs.machine.scheduler import Scheduler
 from k42fs.machine.statistics import TOP, ContendedLocks, statistics
@@ -52,7 +55,6 @@ Model = Literal["full", "calls", "off"]
 
 THREADS: Final[dict[str, type[Thread]]] = {"full": FullThread, "calls": CallsThread, "off": OffThread}
 STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
-MAILBOX: Final = Layout("Dispatcher", Kind.GLOBAL_PADDED, messages=64, pad=64, interrupts=8)
 RANGES_KEPT: Final = 4096
 
 
@@ -96,6 +98,9 @@ class Machine:
         self._late_before = 0
         self._scheduler = Scheduler(self)
         self._live = LiveDriver(self)
+        self.interrupts = Interrupts(self, self._scheduler.interrupt)
+        self.messages = Messages(self, self.interrupts)
+        self.ppc = Ppc(self)
         self.watchers = Watchers(self, self._spun_enough)
         self.core.on_taken = self.watchers.taken
 
@@ -218,11 +223,15 @@ class Machine:
             self._ranges[code, first, nbytes] = refs
         return refs
 
-    def charge_rmw(self, th: Thread, addr: int) -> None:
-        """Charge a read-modify-write that must not wait for its turn."""
+    def charge(self, th: Thread, code: int, addr: int) -> None:
+        """Charge a reference to one word that must not wait for its turn."""
         if th.level > 1:
             proc = th.proc
-            proc.clock = self.core.access(th.vp, RMW, addr, WORD_BYTES, proc.clock)
+            proc.clock = self.core.access(th.vp, code, addr, WORD_BYTES, proc.clock)
+
+    def charge_rmw(self, th: Thread, addr: int) -> None:
+        """Charge a read-modify-write that must not wait for its turn."""
+        self.charge(th, RMW, addr)
 
     def hand_off_cycles(self, giver: int, taker: int, addr: int) -> int:
         """Return how long the hand-off of the lock at *addr* takes, but for the taker's own access to its
@@ -277,10 +286,7 @@ class Machine:
     def take_mail(self, th: Thread) -> None:
         """Charge the receipt of the message that woke *th*."""
         th.has_mail = False
-        proc = th.proc
-        mailbox = self._mailbox(proc)
-        for code in (RMW, READ):
-            proc.clock = self.core.access(proc.vp, code, mailbox, WORD_BYTES, proc.clock)
+        self.interrupts.receive(th.proc)
 
     def sleep(self, th: Thread, cycles: int) -> Awaitable[None]:
         """Let *cycles* pass for *th*. Live without a host that can sleep, they pass at once."""
@@ -312,40 +318,23 @@ class Machine:
         await th.pause
 
     def _wake(self, by: Thread, other: Thread) -> None:
-        """Make *other* ready: a queue insert on the same processor, else a message and perhaps an
-        interrupt."""
-        proc, target = by.proc, other.proc
+        """Make *other* ready: a queue insert in the same dispatcher; a call of the scheduler's service in
+        another one of the same processor; else a message and perhaps an interrupt."""
+        proc, target, interrupts = by.proc, other.proc, self.interrupts
         at = proc.clock
         if by.level > 1:
             by.work(self.config.unblock_cycles)
-            at = proc.clock if target is proc else self._send(by, target)
-            other.has_mail = target is not proc
+            if target is not proc:
+                at = interrupts.notify(by, target)
+                other.has_mail = True
+            else:
+                if interrupts.domain(by) != interrupts.domain(other):
+                    self.ppc.charge_call(by)
+                at = proc.clock
         if self.live:
             self._live.wake(other, at)
         else:
             self._scheduler.make_ready(other, at)
-
-    def _send(self, by: Thread, target: Processor) -> int:
-        """Put a message into *target*'s mailbox; return when it is looked at. One interrupt serves all that
-        arrive meanwhile.
-
-        K42: lib/libc/sync/MPMsgMgr.C, SoftIntr.H: only the empty mailbox's sender raises the interrupt.
-        """
-        proc, config, mailbox = by.proc, self.config, self._mailbox(target)
-        access = self.core.access
-        proc.clock = access(by.vp, WRITE, by.stack, WORD_BYTES, proc.clock)  # the message itself
-        proc.clock = access(by.vp, RMW, mailbox, WORD_BYTES, proc.clock)
-        if proc.clock > target.interrupt_at:
-            interrupts = mailbox + MAILBOX.offset("interrupts")
-            proc.clock = access(by.vp, RMW, interrupts, WORD_BYTES, proc.clock)
-            hops = config.hops(proc.node, target.node)
-            target.interrupt_at = proc.clock + config.ipi_cycles + 2 * config.hop_cycles * hops
-        return target.interrupt_at
-
-    def _mailbox(self, proc: Processor) -> Addr:
-        if proc.mailbox is None:
-            proc.mailbox = self.memory.alloc(proc.vp, MAILBOX)
-        return proc.mailbox
 
     # --- looking at it
 

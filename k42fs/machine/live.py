@@ -129,6 +129,7 @@ class LiveDriver:
 
     def _resume(self, th: Thread, value: object, error: BaseException | None) -> None:
         th.state = RUNNING
+        th.proc.switches += 1
         operation: Suspended = th.suspended
         try:
             if error is not None:

@@ -38,6 +38,7 @@ class Processor:
         "ring",
         "serial",
         "spin",
+        "switches",
         "vp",
         "work",
     )
@@ -59,8 +60,10 @@ class Processor:
         self.current: Thread | None = None
         self.ready: list[tuple[int, int, Thread]] = []  # heap of (ready at, serial, thread): FIFO by time
         self.posted_at = -1  # when the driver's heap wakes it; -1: not at all
+        self.switches = 0  # how often a thread was put on it
         self.serial = 0  # which heap entry counts, older ones are void
-        # Of messages: where they arrive, and until when a pending interrupt will take further ones along.
+        # Of short messages (`interrupts.py`): where they arrive, and until when a pending interrupt will take
+        # further ones along.
         self.mailbox: Addr | None = None
         self.interrupt_at = -1
 

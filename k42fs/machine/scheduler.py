@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import VP
 from k42fs.machine.core import NEVER
+from k42fs.machine.interrupts import interrupt
 from k42fs.machine.lock_base import DeadlockError
 from k42fs.machine.processor import Processor
 from k42fs.machine.thread import BLOCKED, FINISHED, READY, RUNNING, SLEEPING, SPINNING, Thread
@@ -61,7 +62,8 @@ class Interrupt:
 
 
 class Scheduler:
-    """Runs spawned threads in order of virtual time. `unfinished` counts those that are no daemons."""
+    """Runs spawned threads in order of virtual time. `unfinished` counts those that are no daemons, and
+    interrupts on their ways."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -127,7 +129,8 @@ class Scheduler:
             self._post(proc, start)
 
     def interrupt(self, proc: Processor, at: int, handle: Callable[[], None]) -> None:
-        """Let *proc* do *handle* at time *at*."""
+        """Let *proc* do *handle* at time *at*. A run does not end before."""
+        self.unfinished += 1
         self._serial = serial = self._serial + 1
         self._push(at, proc.vp, serial, Interrupt(proc, handle))
 
@@ -161,17 +164,12 @@ class Scheduler:
         heappush(self._heap, (at, tie_break(machine.config.seed, vp, serial), serial, what))
         machine.limit = min(machine.limit, at + self._lookahead)
 
-    def _interrupt(self, interrupt: Interrupt, at: int, serial: int) -> None:
-        proc, th = interrupt.proc, interrupt.proc.current
+    def _interrupt(self, entry: Interrupt, at: int, serial: int) -> None:
+        proc, th = entry.proc, entry.proc.current
+        self.unfinished -= 1
         self._log.extend((serial, proc.vp, at, 0))
-        if th is not None and th.state == SPINNING:
-            proc.spin_until(at)
-        else:
-            proc.idle_until(at)
-        ahead = proc.clock - at
-        proc.clock = at
-        interrupt.handle()
-        proc.clock += ahead
+        is_spinning = th is not None and th.state == SPINNING
+        ahead = interrupt(entry.proc, at, entry.handle, is_spinning)
         if ahead and th is not None and proc.posted_at >= 0:
             self._post(proc, max(proc.clock, proc.posted_at))
 
@@ -181,6 +179,7 @@ class Scheduler:
             ready_at, _, th = heappop(proc.ready)
             proc.idle_until(max(at, ready_at))
             proc.current = th
+            proc.switches += 1
             if th.has_mail:
                 self._machine.take_mail(th)
         elif th.state == SPINNING:
