@@ -10,6 +10,8 @@ from typing import Any, Final
 import click
 
 from k42fs.errors import K42Error
+from k42fs.machine.cores import core_name
+from k42fs.version import version
 
 DEFAULT_MOUNT_POINT: Final = "mnt"
 SENTENCE_MAX: Final = 1000
@@ -46,8 +48,21 @@ def _fail(reason: str) -> None:
     sys.exit(1)
 
 
+def _show_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        click.echo(f"k42fs, version {version()}, {core_name()} core")
+        ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="k42fs", prog_name="k42fs")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version, and which coherence core machines run on.",
+)
 def cli() -> None:
     """K42's file and name servers as a file system, on a modelled multiprocessor.
 

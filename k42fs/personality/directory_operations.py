@@ -89,13 +89,14 @@ class DirectoryOperations(Face):
         A batch is what the last full buffer took and a little more, so that one call of the server usually does.
         """
         mounts = None if parent.mnode is None else parent.mnode.children
-        tree, by_id, base = parent.tree, self.nodes.by_id, self.nodes.base_of(parent.tree)
+        tree, by_id = parent.tree, self.nodes.by_id
         entry, token, nodes = reply.entry, reply.token, reply.nodes
         while True:
             limit = self._batch
             entries = await th.deref(tree).read_dir(th, handle.opened, offset - HEAD_COOKIES, limit)
             if th in self.given_up:
                 return
+            base = self.nodes.base_of(tree) if entries else 0  # a filler tree has none, and needs no index
             for name, file, cookie in entries:
                 offset = cookie + HEAD_COOKIES
                 if mounts is not None and name in mounts:
