@@ -74,7 +74,11 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         b"resolve": _transaction(partial(Resolving, system, resolution_text), f"{RESOLVE_USAGE}\n".encode()),
         b"resolve.json": _transaction(partial(Resolving, system, _json), _json({"usage": RESOLVE_USAGE})),
         **_shown("config", config.values, control_text.keys_and_values, config.change),
-        **_shown("version", lambda: {"version": version()}, lambda value: value["version"] + "\n"),
+        **_shown(
+            "version",
+            lambda: {"version": version(), "core": machine.core.name},
+            lambda value: f"{value['version']}, {value['core']} core\n",
+        ),
         b"reset": ControlFile(None, partial(_reset, face)),
     }
 
