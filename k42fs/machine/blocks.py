@@ -7,9 +7,9 @@ the states of MESI without the caches' capacity: a block stays with who had it l
 
     block in this processor's cache     n * l1_cycles
     blocks elsewhere, or in memory      one whole miss, as the directory would price it, for each run of
-                                        blocks that one processor or memory has, then n * home_busy_cycles
+                                        blocks that one processor or memory has, then n * stream_cycles
 
-that is: prefetched after the first line, limited by what a home node can deliver. A store makes this
+that is: prefetched after the first line, limited by what a home node or the bus can deliver. A store makes this
 processor the block's only holder. The cycles count as work.
 
 A file is mostly read and written in the same pieces, so blocks that were last copied together are kept as one
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from k42fs.machine.latencies import Latencies
 from k42fs.machine.layout import READ
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class BlockTraffic:
     def __init__(self, config: MachineConfig, memory: Memory) -> None:
         self._config = config
         self._memory = memory
+        self._latencies = Latencies(config)
+        self._stream_cycles = config.stream_cycles
         self._runs: dict[int, Run] = {}
         self._line_bytes = config.line_bytes
         self._lines_per_block = (1 << BLOCK_SHIFT) // config.line_bytes
@@ -78,10 +81,9 @@ class BlockTraffic:
         ):
             return lines * self._config.l1_cycles
         cycles, far_blocks = self._fetch(cpu, code, first, last)
-        config = self._config
         far_lines = min(lines, far_blocks * self._lines_per_block)
         self.moved[cpu] += min(nbytes, far_lines * self._line_bytes)
-        return cycles + far_lines * config.home_busy_cycles + (lines - far_lines) * config.l1_cycles
+        return cycles + far_lines * self._stream_cycles + (lines - far_lines) * self._config.l1_cycles
 
     def forget(self, addr: int, nbytes: int) -> None:
         """The memory is free: its next user finds it in no cache."""
@@ -169,8 +171,5 @@ class BlockTraffic:
         here = config.node(cpu)
         home = self._memory.home((block << BLOCK_SHIFT) // config.line_bytes)
         if owner == NOBODY:
-            hops = config.hops(here, home)
-            return config.remote_cycles + 2 * config.hop_cycles * hops if hops else config.local_cycles
-        there = config.node(owner)
-        hops = config.hops(here, home) + config.hops(home, there) + config.hops(there, here)
-        return config.dirty_cycles + config.hop_cycles * hops
+            return self._latencies.memory(here, home)
+        return self._latencies.dirty(here, home, config.node(owner))

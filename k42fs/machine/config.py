@@ -127,6 +127,13 @@ class MachineConfig:
         return -(-self.processors // self.sharer_bits)
 
     @property
+    def stream_cycles(self) -> int:
+        """What each line after the first adds to a copy from elsewhere: the time it occupies bus or home."""
+        if self.interconnect == "bus":
+            return self.bus_data_cycles
+        return self.home_busy_cycles + self.memory_busy_cycles
+
+    @property
     def cycles_per_ms(self) -> int:
         """Cycles in a millisecond."""
         return self.mhz * 1000

@@ -51,6 +51,16 @@ def test_a_store_takes_the_block_from_all_readers() -> None:
     assert blocks.copy(2, READ, addr, PAGE) == 260 + LINES * 24
 
 
+def test_a_copy_costs_what_the_machine_says_of_its_distance_and_its_bus() -> None:
+    far = Machine(preset("numachine-64"), "full")
+    addr = far.memory.alloc(0, PAGE, Kind.GLOBAL_PADDED)
+    assert far.blocks.copy(16, WRITE, addr, PAGE) == 420 + PAGE // 128 * 30
+    assert far.blocks.copy(0, READ, addr, PAGE) == 520 + PAGE // 128 * 30
+    bus = Machine(preset("s85-24"), "full")
+    addr = bus.memory.alloc(0, PAGE, Kind.GLOBAL_PADDED)
+    assert bus.blocks.copy(5, READ, addr, PAGE) == 300 + PAGE // 128 * 32
+
+
 def test_freed_memory_is_in_no_cache() -> None:
     blocks, addr = traffic()
     blocks.copy(0, WRITE, addr, PAGE)
