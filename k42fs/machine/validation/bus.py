@@ -81,8 +81,8 @@ def saturation(effort: Effort) -> Findings:
     late = sum(load.late for load in (*loads.values(), by_address))
     checks.append(Check("requests that came too late", 0, late, SAME))
     seen = Series("speed-up", tuple((float(p), load.rate * TURN) for p, load in loads.items()))
-    server = tuple((float(p), single_server(p, 100_000)) for p in sweep)
-    ceiling = ((float(sweep[0]), KNEE), (float(sweep[-1]), KNEE))
+    server = tuple((float(p), single_server(p, 50_000)) for p in range(1, 65, 3))
+    ceiling = ((1.0, KNEE), (64.0, KNEE))
     series = (
         seen,
         Series("one server", server, True),

@@ -113,7 +113,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Curves over one pair of axes, with units in the axes' names."""
+    """Curves over one pair of axes, with units in the axes' names. *x_names*: what x = 1, 2, 3.. stand for, if
+    they are no numbers."""
 
     title: str
     x: str
@@ -121,6 +122,7 @@ class Plot:
     series: tuple[Series, ...]
     log_x: bool = False
     log_y: bool = False
+    x_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

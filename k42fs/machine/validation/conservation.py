@@ -145,8 +145,9 @@ def conservation(effort: Effort) -> Findings:
         f"{done:,} references: {debugged_in_all:,} in debug mode, the others on the {core_name()} core."
     )
     series = tuple(Series(kind, _shares(storms[1::2], kind)) for kind in MISS_KINDS)
-    title, x = "E22: misses met without a violation", "machine, in the order above"
-    return Findings(tuple(checks), (Plot(title=title, x=x, y="% of misses", series=series),), tuple(notes))
+    title, names = "E22: misses met without a violation", (*BASIC, *OPTIONS)
+    plot = Plot(title=title, x="machine, in this order", y="% of misses", series=series, x_names=names)
+    return Findings(tuple(checks), (plot,), tuple(notes))
 
 
 def _shares(storms: Sequence[Storm], kind: str) -> tuple[tuple[float, float], ...]:

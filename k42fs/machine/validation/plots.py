@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import importlib
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from k42fs.errors import ConfigError
 from k42fs.machine.validation.checks import Plot
 
-INCHES, DPI = (7.0, 4.4), 110
+INCHES, DPI = (8.4, 4.4), 110
+MARKERS = "osD^vPX"
 
 
 def save(plot: Plot, path: Path) -> None:
     """Draw *plot* into the PNG file *path*. Raises ConfigError: there is no matplotlib here."""
     figure, axes = _pyplot().subplots(figsize=INCHES, dpi=DPI, layout="constrained")
+    markers = cycle(MARKERS)
     for series in plot.series:
         x, y = zip(*series.points, strict=True) if series.points else ((), ())
         if series.expected:
             axes.plot(x, y, "--", color="0.45", linewidth=1.2, label=series.label, zorder=1)
         else:
-            axes.plot(x, y, "o-", markersize=4, linewidth=1.2, label=series.label, zorder=2)
+            # Hollow and with thin lines: series that coincide stay visible, and so does what was expected.
+            (line,) = axes.plot(x, y, linewidth=0.6, alpha=0.5, zorder=2)
+            style = {"color": line.get_color(), "markerfacecolor": "none", "markersize": 6, "zorder": 3}
+            axes.plot(x, y, next(markers), label=series.label, **style)
     if plot.log_x:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
     if plot.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    if plot.x_names:
+        axes.set_xticks(
+            range(1, len(plot.x_names) + 1), plot.x_names, rotation=30, ha="right", fontsize="small"
+        )
     axes.set(title=plot.title, xlabel=plot.x, ylabel=plot.y)
     axes.grid(True, alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path)
     _pyplot().close(figure)
 
