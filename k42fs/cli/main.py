@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from k42fs.cli.trace import trace
 from k42fs.errors import K42Error
 from k42fs.machine.cores import core_name
 from k42fs.version import version
@@ -239,6 +240,9 @@ def mount_helper(words: Sequence[str]) -> None:
     from k42fs.cli.mount_helper import run
 
     run(list(words))
+
+
+cli.add_command(trace)
 
 
 def main() -> None:
