@@ -199,6 +199,7 @@ cdef class FastCore:
     cdef public object on_taken
 
     cdef Cache *cache(self, int cpu) except NULL
+    cdef int64_t c_access(self, int cpu, int code, int64_t addr, int64_t nbytes, int64_t now) except -1
     cdef Compiled *compile(self, tuple refs) except NULL
     cdef int run_arrays(self, const uint16_t[::1] cpus, const unsigned char[::1] codes, const int64_t[::1] addrs,
                         const uint16_t[::1] sizes, list clocks) except -1

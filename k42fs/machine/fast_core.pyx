@@ -160,6 +160,10 @@ cdef class FastCore:
             raise ValueError(f"no reference: code {code}, address {addr}")
         return do_access(&self.model, cpu, cache, code, addr, nbytes, now)
 
+    cdef int64_t c_access(self, int cpu, int code, int64_t addr, int64_t nbytes, int64_t now) except -1:
+        """`access` for compiled callers, who have checked what they ask for."""
+        return do_access(&self.model, cpu, self.cache(cpu), code, addr, nbytes, now)
+
     def run(self, trace, list clocks not None):
         """Do a whole trace in its order; fastest if it is `TraceArrays`."""
         cdef int cpu

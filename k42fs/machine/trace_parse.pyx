@@ -7,7 +7,8 @@ messages, and both readers give the same records.
 
 from cpython cimport array
 
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.string cimport memchr
 
 cdef enum:
     DIN = 0
@@ -24,14 +25,39 @@ cdef enum:
 cdef int64_t CYCLES_MAX = <int64_t> 1 << 40
 
 
-cdef inline const unsigned char *skip_blanks(const unsigned char *p, const unsigned char *end) noexcept:
-    while p < end and (p[0] == c' ' or p[0] == c'\t' or p[0] == c'\r'):
+# What each byte is: a digit's value, or one of these. A piece is followed by a NUL, which is OTHER, so that no
+# loop needs to look for the end of the piece.
+cdef enum:
+    OTHER = 0xFF
+    BLANK = 0xFE
+    NEWLINE = 0xFD
+
+cdef unsigned char[256] CLASS
+
+
+cdef void classify() noexcept:
+    cdef int i
+    for i in range(256):
+        CLASS[i] = OTHER
+    for i in range(10):
+        CLASS[c'0' + i] = <unsigned char> i
+    for i in range(6):
+        CLASS[c'a' + i] = CLASS[c'A' + i] = <unsigned char> (10 + i)
+    CLASS[c' '] = CLASS[c'\t'] = CLASS[c'\r'] = BLANK
+    CLASS[c'\n'] = NEWLINE
+
+
+classify()
+
+
+cdef inline const unsigned char *skip_blanks(const unsigned char *p) noexcept:
+    while CLASS[p[0]] == BLANK:
         p += 1
     return p
 
 
 cdef inline bint ends_word(const unsigned char *p, const unsigned char *end) noexcept:
-    return p == end or p[0] == c' ' or p[0] == c'\t' or p[0] == c'\r' or p[0] == c'\n'
+    return CLASS[p[0]] == BLANK or CLASS[p[0]] == NEWLINE or p == end
 
 
 cdef inline const unsigned char *number(
@@ -39,33 +65,32 @@ cdef inline const unsigned char *number(
 ) noexcept:
     """Read a number and the end of its word; NULL if unsure."""
     cdef int64_t read = 0
-    cdef int digits = 0, c
-    if p + 1 < end and p[0] == c'0' and (p[1] | 32) == c'x':
+    cdef const unsigned char *first
+    cdef unsigned char digit
+    if p[0] == c'0' and (p[1] | 32) == c'x':
         p += 2
         is_hex = True
+    first = p
     if is_hex:
-        while p < end:
-            c = p[0]
-            if c'0' <= c <= c'9':
-                c -= c'0'
-            else:
-                c |= 32
-                if not c'a' <= c <= c'f':
-                    break
-                c -= c'a' - 10
-            read = read << 4 | c
-            digits += 1
-            if digits > HEX_DIGITS:
-                return NULL
+        while True:
+            digit = CLASS[p[0]]
+            if digit > 15:
+                break
+            read = <int64_t> (<uint64_t> read << 4 | digit)
             p += 1
+        if p - first > HEX_DIGITS:
+            return NULL
     else:
-        while p < end and c'0' <= p[0] <= c'9':
-            read = 10 * read + (p[0] - c'0')
-            digits += 1
-            if digits > DECIMAL_DIGITS:
-                return NULL
+        while True:
+            digit = CLASS[p[0]]
+            if digit > 9:
+                break
+            # Cannot matter that this overflows: the number is refused for its length.
+            read = <int64_t> (10 * <uint64_t> read + digit)
             p += 1
-    if not digits or not ends_word(p, end):
+        if p - first > DECIMAL_DIGITS:
+            return NULL
+    if p == first or not ends_word(p, end):
         return NULL
     value[0] = read
     return p
@@ -97,33 +122,31 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
         array.resize(cpus, most)
         to_cpu = cpus.data.as_ushorts
     while line < end:
-        p = skip_blanks(line, end)
-        if p < end and p[0] != c'\n' and p[0] != c'#':
+        p = skip_blanks(line)
+        if CLASS[p[0]] != NEWLINE and p[0] != c'#' and p < end:
             cpu = 0
             if form == TEXT:
                 p = number(p, end, False, &cpu)
                 if p == NULL or cpu >= CPUS:
                     break
-                p = skip_blanks(p, end)
-                if p == end:
-                    break
+                p = skip_blanks(p)
                 code = 0 if p[0] == c'r' else 1 if p[0] == c'w' else 2 if p[0] == c'x' else WORK if p[0] == c'c' else -1
             else:
                 code = 0 if p[0] == c'0' else 1 if p[0] == c'1' else WORK if p[0] == c'2' else -1
             if code < 0 or not ends_word(p + 1, end):
                 break
-            p = number(skip_blanks(p + 1, end), end, form == DIN, &value)
+            p = number(skip_blanks(p + 1), end, form == DIN, &value)
             if p == NULL or (code == WORK and value > CYCLES_MAX and form != DIN):
                 break
             nbytes = 0
             if form != DIN:
-                p = skip_blanks(p, end)
-                if form == TEXT and p < end and p[0] != c'\n' and p[0] != c'#':
+                p = skip_blanks(p)
+                if form == TEXT and CLASS[p[0]] != NEWLINE and p[0] != c'#' and p < end:
                     p = number(p, end, False, &nbytes)
                     if p == NULL or not 0 < nbytes <= BYTES_MAX or code == WORK:
                         break
-                    p = skip_blanks(p, end)
-                if p < end and p[0] != c'\n' and not (form == TEXT and p[0] == c'#'):
+                    p = skip_blanks(p)
+                if CLASS[p[0]] != NEWLINE and p < end and not (form == TEXT and p[0] == c'#'):
                     break
             if code == WORK:
                 value = 1 if form == DIN else value
@@ -136,9 +159,9 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
             to_value[done] = value
             to_size[done] = <uint16_t> nbytes
             done += 1
-        while p < end and p[0] != c'\n':
-            p += 1
-        line = p + 1 if p < end else end
+        if CLASS[p[0]] != NEWLINE:
+            p = <const unsigned char *> memchr(p, c'\n', end - p)
+        line = p + 1 if p != NULL else end
         lines += 1
     array.resize(codes, done)
     array.resize(values, done)

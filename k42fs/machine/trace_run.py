@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from k42fs.machine.core import CoherenceCore
     from k42fs.machine.reference_trace_files import TraceFile
 
+try:
+    from k42fs.machine import trace_merge
+    from k42fs.machine.fast_core import FastCore
+except ImportError:  # no compiler when k42fs was installed: the loops below do it
+    COMPILED: tuple[type, ...] = ()
+else:
+    COMPILED = (FastCore,)
+
 OnRecords = Callable[[Records, "int | None"], None]
 """Told of records before they are run, with their processor if they are all of one."""
 
@@ -53,8 +61,10 @@ class TraceOutcome:
     error: TraceError | None = field(default=None)
 
 
-def advance(core: CoherenceCore, streams: Sequence[Stream], line_bytes: int, seed: int) -> Stream:
+def advance(core: CoherenceCore, streams: list[Stream], line_bytes: int, seed: int) -> Stream:
     """Run *streams*, none of them dry, by lowest clock first until one is; return that one."""
+    if isinstance(core, COMPILED):
+        return trace_merge.advance(core, streams, line_bytes, seed)
     heap = [
         (stream.clock, tie_break(seed, stream.cpu, stream.done), stream.cpu, stream) for stream in streams
     ]
@@ -81,6 +91,9 @@ def run_in_order(
     core: CoherenceCore, records: Records, clocks: list[int], work: list[int], line_bytes: int
 ) -> None:
     """Run *records*, which say whose they are, one after the other."""
+    if isinstance(core, COMPILED):
+        trace_merge.run_in_order(core, records, clocks, work, line_bytes)
+        return
     access = core.access
     for cpu, code, value, size in zip(
         records.cpus, records.codes, records.values, records.sizes, strict=True

@@ -1,5 +1,6 @@
 """Running traces: lowest clock first with seeded ties, given order, references over several lines, bad lines."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from k42fs.machine.config import preset
 from k42fs.machine.core import CoherenceCore
 from k42fs.machine.cores import make_core
 from k42fs.machine.memory import Memory
+from k42fs.machine.pure_core import PureCore
 from k42fs.machine.reference_trace import Records
 from k42fs.machine.reference_trace_files import TraceFile
 from k42fs.machine.scheduler import tie_break
 from k42fs.machine.trace_report import as_dict
-from k42fs.machine.trace_run import TraceOutcome, run_file, run_files
+from k42fs.machine.trace_run import COMPILED, TraceOutcome, run_file, run_files
 
 CONFIG = preset("dir-1024", processors=4, homes="interleaved")
 
@@ -138,3 +140,45 @@ def test_records_are_shown_to_whoever_asks_before_they_are_run(tmp_path: Path) -
     file.close()
     assert seen == [(2, 0)]
     assert read[-1] == file.bytes_total
+
+
+def some_trace(cpu: int) -> str:
+    """Return a trace that shares, evicts and works; the same for one processor at any call."""
+    dice = random.Random(cpu)
+    lines = []
+    for _ in range(3000):
+        address = dice.choice([0x1000, 0x2000, 0x40000 * (cpu + 1)]) + 4 * dice.randrange(400)
+        lines.append(f"{dice.randrange(3) // 2} {address:#x}")
+        if dice.random() < 0.4:
+            lines.append(f"2 {dice.randrange(30)}")
+    return "\n".join(lines)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the compiled core was not built")
+@pytest.mark.parametrize("seed", [0, 7, -3])
+def test_compiled_loops_run_files_as_the_python_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(reference_trace_files, "PIECE_BYTES", 5000)
+    texts = [some_trace(cpu) for cpu in range(4)]
+    texts[2] += "\n2 90000\noops\n"
+    found = []
+    for core in (PureCore(CONFIG, Memory(CONFIG)), COMPILED[0](CONFIG, Memory(CONFIG))):
+        outcome = run_all(tmp_path, *texts, seed=seed, core=core)
+        found.append((as_dict(outcome, CONFIG, core), outcome.clocks, outcome.work))
+    assert found[0] == found[1]
+    assert found[0][0]["error"].endswith("it must be a label and a value")
+
+
+@pytest.mark.skipif(not COMPILED, reason="the compiled core was not built")
+def test_compiled_loops_run_text_as_the_python_ones(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    lines = [f"{dice.randrange(4)} {dice.choice('rwxc')} {dice.randrange(20_000)}" for _ in range(5000)] + [
+        f"{dice.randrange(4)} {dice.choice('rwx')} {dice.randrange(9999)} {dice.randrange(1, 300)}"
+        for _ in range(5000)
+    ]
+    found = []
+    for core in (PureCore(CONFIG, Memory(CONFIG)), COMPILED[0](CONFIG, Memory(CONFIG))):
+        outcome = run_text(tmp_path, "\n".join(lines), core)
+        found.append((as_dict(outcome, CONFIG, core), outcome.clocks, outcome.work))
+    assert found[0] == found[1]

@@ -1,0 +1,151 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The loops of `trace_run.py` over a compiled core, record for record the same: see there for what they do."""
+
+from cpython cimport array
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+
+from k42fs.machine.fast_core cimport FastCore
+
+cdef enum:
+    WORK = 3
+
+
+# A processor's records and where it is in them.
+cdef struct Source:
+    const unsigned char *codes
+    const long long *values
+    const uint16_t *sizes
+    int64_t at, count, clock, work, done
+    uint64_t tie
+    int cpu
+
+
+cdef inline uint64_t tie_break(uint64_t seed, uint64_t cpu, uint64_t serial) noexcept:
+    """scheduler.tie_break"""
+    cdef uint64_t x = (seed * <uint64_t> 0x9E3779B97F4A7C15 + cpu * <uint64_t> 0xD1B54A32D192ED03
+                       + serial * <uint64_t> 0x8CB92BA72F3D8DD7)
+    x = (x ^ x >> 30) * <uint64_t> 0xBF58476D1CE4E5B9
+    x = (x ^ x >> 27) * <uint64_t> 0x94D049BB133111EB
+    return x ^ x >> 31
+
+
+cdef inline bint goes_first(Source *a, Source *b) noexcept:
+    if a.clock != b.clock:
+        return a.clock < b.clock
+    return a.tie < b.tie if a.tie != b.tie else a.cpu < b.cpu
+
+
+cdef inline void sift_down(Source **heap, int count, int place) noexcept:
+    cdef Source *item = heap[place]
+    cdef int child
+    while True:
+        child = 2 * place + 1
+        if child >= count:
+            break
+        if child + 1 < count and goes_first(heap[child + 1], heap[child]):
+            child += 1
+        if not goes_first(heap[child], item):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = item
+
+
+cdef inline int64_t reference(FastCore core, int cpu, int code, int64_t addr, int64_t nbytes, int64_t line_bytes,
+                              int64_t now) except -1:
+    """Do one reference, cut at the ends of lines."""
+    cdef int64_t end = addr + nbytes, stop = (addr & -line_bytes) + line_bytes
+    while end > stop:
+        now = core.c_access(cpu, code, addr, stop - addr, now)
+        addr, stop = stop, stop + line_bytes
+    return core.c_access(cpu, code, addr, end - addr, now)
+
+
+def advance(FastCore core not None, list streams not None, int64_t line_bytes, seed):
+    """trace_run.advance"""
+    cdef int count = len(streams), place
+    cdef uint64_t seed_bits = seed & <object> <uint64_t> -1
+    cdef Source *sources = <Source *> calloc(count, sizeof(Source))
+    cdef Source **heap = <Source **> malloc(count * sizeof(Source *))
+    cdef Source *first
+    cdef Source *second
+    cdef array.array codes, values, sizes
+    cdef int code
+    if sources == NULL or heap == NULL:
+        free(sources)
+        free(heap)
+        raise MemoryError
+    try:
+        for place in range(count):
+            stream = streams[place]
+            records = stream.records
+            codes, values, sizes = records.codes, records.values, records.sizes
+            first = &sources[place]
+            first.codes, first.values = codes.data.as_uchars, values.data.as_longlongs
+            first.sizes = sizes.data.as_ushorts
+            first.at, first.count, first.clock, first.done = stream.at, len(codes), stream.clock, stream.done
+            first.work, first.cpu = 0, stream.cpu
+            first.tie = tie_break(seed_bits, first.cpu, first.done)
+            heap[place] = first
+        for place in range(count // 2 - 1, -1, -1):
+            sift_down(heap, count, place)
+        while True:
+            first = heap[0]
+            second = NULL
+            if count > 1:
+                second = heap[1]
+                if count > 2 and heap[2].clock < second.clock:
+                    second = heap[2]
+            while True:
+                code = first.codes[first.at]
+                if code == WORK:
+                    first.clock += first.values[first.at]
+                    first.work += first.values[first.at]
+                else:
+                    first.clock = reference(core, first.cpu, code, first.values[first.at], first.sizes[first.at],
+                                            line_bytes, first.clock)
+                first.at += 1
+                first.done += 1
+                if first.at == first.count or (second != NULL and first.clock >= second.clock):
+                    break
+            if first.at == first.count:
+                return streams[first - sources]
+            first.tie = tie_break(seed_bits, first.cpu, first.done)
+            sift_down(heap, count, 0)
+    finally:
+        for place in range(count):
+            stream = streams[place]
+            stream.at, stream.clock, stream.done = sources[place].at, sources[place].clock, sources[place].done
+            stream.work += sources[place].work
+        free(sources)
+        free(heap)
+
+
+def run_in_order(FastCore core not None, records, list clocks not None, list work not None, int64_t line_bytes):
+    """trace_run.run_in_order"""
+    cdef array.array cpus = records.cpus, codes = records.codes, values = records.values, sizes = records.sizes
+    cdef const uint16_t *cpu_of = cpus.data.as_ushorts
+    cdef const unsigned char *code_of = codes.data.as_uchars
+    cdef const long long *value_of = values.data.as_longlongs
+    cdef const uint16_t *size_of = sizes.data.as_ushorts
+    cdef Py_ssize_t i
+    cdef int cpu, processors = len(clocks)
+    cdef int64_t *now = <int64_t *> malloc(2 * processors * sizeof(int64_t))
+    cdef int64_t *worked = now + processors
+    if now == NULL:
+        raise MemoryError
+    for cpu in range(processors):
+        now[cpu], worked[cpu] = clocks[cpu], work[cpu]
+    try:
+        for i in range(len(codes)):
+            cpu = cpu_of[i]
+            if code_of[i] == WORK:
+                now[cpu] += value_of[i]
+                worked[cpu] += value_of[i]
+            else:
+                now[cpu] = reference(core, cpu, code_of[i], value_of[i], size_of[i], line_bytes, now[cpu])
+        for cpu in range(processors):
+            clocks[cpu], work[cpu] = now[cpu], worked[cpu]
+    finally:
+        free(now)
