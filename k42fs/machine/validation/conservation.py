@@ -10,7 +10,8 @@ versions of its data included. In the second, longer one, whichever core machine
 every so many references: one writer or many readers, an exact directory, inclusion, accounts, reservations
 that do not overlap.
 
-A single processor, last, must see no coherence miss at all.
+A single processor, last, must see no coherence miss at all. (Upgrades count as such but for MSI, where a line
+that was read is SHARED even if nobody else has it.)
 """
 
 from __future__ import annotations
@@ -135,10 +136,13 @@ def conservation(effort: Effort) -> Findings:
         met = sum(count > 0 for count in plain.counts.values())
         checks.append(Check(f"kinds of misses met, {title}", len(MISS_KINDS), met, SAME))
         storms += [debugged, plain]
-    alone = configure(1, {})
-    counts = storm(make_core(alone, Memory(alone)), alone, CHUNK).counts
-    coherence = counts["true_sharing"] + counts["false_sharing"] + counts["upgrade"]
-    checks.append(Check("coherence misses of a single processor", 0, coherence, SAME))
+    for title, options in BASIC.items():
+        alone = configure(1, options)
+        counts = storm(make_core(alone, Memory(alone)), alone, 2 * CHUNK).counts
+        coherence = counts["true_sharing"] + counts["false_sharing"]
+        if options["protocol"] != "msi":  # which has to ask before the first store, for want of E
+            coherence += counts["upgrade"]
+        checks.append(Check(f"coherence misses of a single processor, {title}", 0, coherence, SAME))
     done = sum(run.done for run in storms)
     debugged_in_all = watched * len(storms) // 2
     notes.append(
