@@ -1,0 +1,93 @@
+"""E12: allocating and freeing: on one's own lists, from one pool, and what others give back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from k42fs.ids import VP, Addr
+from k42fs.machine.allocator import LocalAllocator, PoolAllocator
+from k42fs.machine.driver import Machine
+from k42fs.machine.thread import Thread
+from k42fs.machine.validation.checks import SAME, Check, Findings, Plot, Series, relative
+from k42fs.machine.validation.experiment import Effort, Experiment
+from k42fs.machine.validation.lock_loop import prototype
+
+NBYTES: Final = 64
+CYCLES: Final = 300_000
+WARM: Final = 60_000
+
+
+def pairs(processors: int, is_local: bool) -> tuple[float, int]:
+    """Return (pairs of alloc and free per thousand cycles, misses while they were counted)."""
+    machine = Machine(prototype(processors, spin_polls=1 << 30))
+    allocator = LocalAllocator(machine, NBYTES) if is_local else PoolAllocator(machine, NBYTES)
+    done = [0]
+    misses: dict[int, list[int]] = {}
+
+    async def body(th: Thread) -> None:
+        while th.proc.clock <= WARM + CYCLES:
+            if th.proc.clock > WARM:
+                misses.setdefault(th.vp, []).append(_misses(machine, th.vp))
+            block = await allocator.alloc(th)
+            await allocator.free(th, block)
+            done[0] += WARM < th.proc.clock <= WARM + CYCLES
+
+    for vp in range(processors):
+        machine.spawn(VP(vp), body)
+    machine.run()
+    machine.check()
+    return 1000 * done[0] / CYCLES, sum(seen[-1] - seen[0] for seen in misses.values())
+
+
+def returned(list_max: int, blocks: int) -> float:
+    """Return the atomic operations on a node's returned lists per block that another node frees."""
+    machine = Machine(prototype(2))
+    allocator = LocalAllocator(machine, NBYTES, list_max)
+    belt: list[Addr] = []
+
+    async def producer(th: Thread) -> None:
+        for _ in range(blocks):
+            belt.append(await allocator.alloc(th))
+            while len(belt) > 4:
+                await th.sleep(500)
+
+    async def consumer(th: Thread) -> None:
+        for _ in range(blocks):
+            while not belt:
+                await th.sleep(100)
+            await allocator.free(th, belt.pop(0))
+
+    machine.spawn(VP(0), producer)
+    machine.spawn(VP(1), consumer)
+    machine.run()
+    machine.check()
+    return allocator.splices(0) / blocks
+
+
+def allocation(effort: Effort) -> Findings:
+    """E12: all three."""
+    sweep = effort.pick(quick=(1, 2, 4, 16), normal=(1, 2, 4, 8, 16, 32, 64))
+    local = {n: pairs(n, True) for n in sweep}
+    pool = {n: pairs(n, False)[0] for n in sweep}
+    checks = [Check(f"own lists, P={n}, to P=1", n, local[n][0] / local[1][0], relative(0.01)) for n in sweep]
+    checks += [Check(f"own lists, P={n}: misses when warm", 0, local[n][1], SAME) for n in sweep]
+    checks += [Check(f"pool, P={n}, to P=4", pool[4], pool[n], relative(0.05)) for n in sweep if n > 4]
+    for list_max in effort.pick(quick=(63,), normal=(63, 4095)):
+        per_block = returned(list_max, 8 * list_max)
+        checks.append(
+            Check(f"atomics per block, lists of {list_max}", 1 / list_max, per_block, relative(0.1))
+        )
+    curves = (
+        Series("own lists", tuple((n, local[n][0]) for n in sweep)),
+        Series("one pool", tuple(pool.items())),
+    )
+    title = "E12: pairs of alloc and free"
+    plot = Plot(title=title, x="processors", y="per kcycle", series=curves, log_x=True, log_y=True)
+    return Findings(tuple(checks), (plot,))
+
+
+def _misses(machine: Machine, vp: int) -> int:
+    return sum(machine.core.counters(vp).misses.values())
+
+
+EXPERIMENTS = (Experiment("E12", "allocation: own lists, one pool, remote frees", allocation, weight=15),)
