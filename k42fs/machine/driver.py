@@ -24,6 +24,7 @@ from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
 from k42fs.machine.interrupts import Interrupts
+from k42fs.machine.latencies import Latencies
 from k42fs.machine.layout import RMW, WORD_BYTES, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.memory import Memory, UnmodelledMemory
@@ -79,6 +80,7 @@ class Machine:
         self.wall_clock_ns = wall_clock_ns
         self.memory = UnmodelledMemory(config) if model == "off" else Memory(config)
         self.core = make_core(config, self.memory)
+        self._latencies = Latencies(config)
         self.blocks = BlockTraffic(config, self.memory)
         self.limit = NEVER
         self.processors = [
@@ -244,8 +246,7 @@ class Machine:
         config = self.config
         a, b = config.node(giver), config.node(taker)
         home = self.memory.home(addr // config.line_bytes)
-        hops = config.hops(a, home) + config.hops(home, b) + config.hops(b, a) + 4 * config.hops(a, b)
-        return 3 * config.dirty_cycles + config.hop_cycles * hops
+        return self._latencies.dirty(a, home, b) + 2 * self._latencies.dirty(a, b, b)
 
     def unblock_cycles(self, waker: int, sleeper: int) -> int:
         """Return how long a blocked thread of processor *sleeper* takes to run once *waker* unblocks it, if
@@ -254,9 +255,9 @@ class Machine:
         config = self.config
         if waker == sleeper:
             return config.unblock_cycles
-        hops = config.hops(config.node(waker), config.node(sleeper))
-        transfers = 3 * (config.dirty_cycles + 2 * config.hop_cycles * hops)
-        return config.unblock_cycles + transfers + config.ipi_cycles + 2 * config.hop_cycles * hops
+        a, b = config.node(waker), config.node(sleeper)
+        interrupt = config.ipi_cycles + 2 * config.hop_cycles * config.hops(a, b)
+        return config.unblock_cycles + 3 * self._latencies.dirty(a, b, b) + interrupt
 
     def grant(self, by: Thread, heir: Thread) -> None:
         """*heir*, which waits for a lock, has it now from *by*."""

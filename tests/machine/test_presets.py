@@ -3,7 +3,8 @@
 import pytest
 
 from k42fs.machine.config import preset, preset_names
-from k42fs.machine.layout import READ, RMW, WRITE
+from k42fs.machine.driver import Machine
+from k42fs.machine.layout import READ, RMW, WRITE, Kind
 from tests.machine.core_lab import CoreLab
 
 # Preset, requester, processor at whose node the line is homed, cycles.
@@ -106,3 +107,17 @@ def test_origins_average_distance_costs_what_was_reported_of_its_sizes() -> None
         config = preset("origin-128", processors=processors)
         remote = [config.memory_by_distance[config.hops(0, node)] for node in range(1, config.nodes)]
         assert sum(remote) / len(remote) == pytest.approx(reported * 0.195, rel=0.05)
+
+
+def test_hand_offs_and_wake_ups_follow_the_distances_of_the_machine() -> None:
+    """Three transfers of a line: as far as the lock's home and the two processors' nodes are apart."""
+    rings = Machine(preset("numachine-64"))
+    lock = rings.memory.alloc(0, 16, Kind.GLOBAL_PADDED)
+    assert rings.hand_off_cycles(0, 1, lock) == 3 * 350
+    assert rings.hand_off_cycles(4, 8, lock) == 3 * 350
+    assert rings.hand_off_cycles(16, 17, lock) == 520 + 2 * 350
+    assert rings.unblock_cycles(0, 16) == 60 + 3 * 520 + 600
+    cube = Machine(preset("dir-1024", processors=64))
+    lock = cube.memory.alloc(0, 16, Kind.GLOBAL_PADDED)
+    assert cube.hand_off_cycles(8, 24, lock) == 260 + 20 * (1 + 2 + 1) + 2 * (260 + 20 * 2)
+    assert cube.unblock_cycles(0, 24) == 60 + 3 * (260 + 20 * 4) + 1000 + 40 * 2
