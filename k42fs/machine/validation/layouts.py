@@ -101,7 +101,7 @@ def spread(times: list[float]) -> float:
 def theory_of(config: MachineConfig, pages: int) -> float:
     """Return the spread by the formula, over many layouts."""
     rng = random.Random(0)
-    return spread([predicted(config, rng.sample(range(FRAMES), pages)) for _ in range(1000)])
+    return spread([predicted(config, rng.sample(range(FRAMES), pages)) for _ in range(300)])
 
 
 def layout_noise(effort: Effort) -> Findings:
@@ -130,7 +130,7 @@ def layout_noise(effort: Effort) -> Findings:
     for i, title, config in ways:
         points = tuple((pages / whole, 100 * both[i]) for pages, both in spreads.items())
         series.append(Series(title, points))
-        law = tuple((pages / whole, 100 * theory_of(config, pages)) for pages in range(8, 200, 8))
+        law = tuple((pages / whole, 100 * theory_of(config, pages)) for pages in range(8, 200, 16))
         series.append(Series(f"by the formula, {title}", law, expected=True))
     title = f"E19: spread over {LAYOUTS} layouts"
     plot = Plot(
