@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from k42fs.cli.machine import machine
 from k42fs.cli.trace import trace
 from k42fs.errors import K42Error
 from k42fs.machine.cores import core_name
@@ -242,6 +243,7 @@ def mount_helper(words: Sequence[str]) -> None:
     run(list(words))
 
 
+cli.add_command(machine)
 cli.add_command(trace)
 
 

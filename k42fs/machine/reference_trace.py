@@ -200,17 +200,17 @@ _READERS: Final[dict[Form, Callable[[Sequence[str], Records], None]]] = {
 
 
 def detect(sample: Sequence[bytes]) -> Form | None:
-    """Return the format that *sample*, some whole lines, is in; None if it is in none.
+    """Return the format that *sample*, some whole lines, is in by its first record; None if it is in none.
 
-    din and cs4223 look alike; only the latter writes 0x. Only text has a kind for its second word.
+    Only text has a kind for its second word. din and cs4223 look alike, but only the latter writes 0x.
     """
     lines = [words for text in sample if (words := text.split()) and not words[0].startswith(b"#")]
-    if not lines or not all(len(words) >= 2 for words in lines[:-1]):
+    if not lines or len(lines[0]) < 2:
         return None
-    lines = [words for words in lines if len(words) >= 2]
-    kinds = [kind.encode() for kind in KINDS]
-    if lines and all(len(words) >= 3 and words[1].lower() in kinds for words in lines):
+    label, second, *rest = lines[0]
+    if rest and second.lower() in [kind.encode() for kind in KINDS]:
         return "text"
-    if lines and all(words[0] in (b"0", b"1", b"2", b"3", b"4") for words in lines):
-        return "cs4223" if any(words[1][:2] in (b"0x", b"0X") for words in lines) else "din"
+    if label in (b"0", b"1", b"2", b"3", b"4"):
+        is_prefixed = any(words[1][:2] in (b"0x", b"0X") for words in lines if len(words) > 1)
+        return "cs4223" if is_prefixed else "din"
     return None

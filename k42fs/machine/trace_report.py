@@ -48,6 +48,7 @@ def as_dict(outcome: TraceOutcome, config: MachineConfig, core: CoherenceCore) -
         "records": outcome.records,
         "cycles": max(outcome.clocks),
         "late": core.late,
+        "order_slips": core.order_slips,
         "error": str(outcome.error) if outcome.error is not None else None,
         "per_cpu": per_cpu,
         "total": total(per_cpu),

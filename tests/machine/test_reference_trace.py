@@ -210,6 +210,8 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
         (["0 c 5", "0 w 10"], "text"),
         (["hello", "world"], None),
         (["9 1000"], None),
+        (["0"], None),
+        (["0 r 4", "oops"], "text"),
         ([], None),
     ],
 )

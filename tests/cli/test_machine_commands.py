@@ -1,0 +1,152 @@
+"""`k42fs machine presets`, `show`, `explore`, `protocols`: what they print and refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from k42fs.cli import machine_explore
+from k42fs.cli.machine_topology import picture, size
+from k42fs.cli.main import cli
+from k42fs.machine.config import preset, preset_names, preset_table
+from k42fs.machine.protocol import MESI, PROTOCOLS, Snoop
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def machine(*args: str) -> Result:
+    return CliRunner().invoke(cli, ["machine", *args])
+
+
+def test_presets_are_listed_with_how_much_of_each_is_unverified() -> None:
+    output = machine("presets").output
+    rows = {line.split()[0]: line for line in output.splitlines()[1:] if line}
+    for name in preset_names():
+        labelled = len(preset(name).labels())
+        assert f"{labelled} of {len(preset_table(name))}" in rows[name]
+    assert {row["name"] for row in json.loads(machine("presets", "--json").output)} == set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_field_is_shown_with_source_and_certainty(name: str) -> None:
+    config, table = preset(name), preset_table(name)
+    rows = {row["field"]: row for row in json.loads(machine("show", name, "--json").output)["fields"]}
+    assert table.keys() <= rows.keys()
+    for field, entry in table.items():
+        assert (rows[field]["certainty"], rows[field]["source"]) == (entry["certainty"], entry["source"])
+        assert rows[field]["label"].startswith("model preset") == (field in config.labels())
+    text = machine("show", name).output
+    assert text.count("model preset") == len(config.labels())
+
+
+def test_a_users_own_preset_is_shown_or_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('protocol = "moesi"\nl2_bytes = 524288\nl2_ways = 8\n')
+    output = machine("show", str(mine)).output
+    assert output.startswith("mine, 8 processors")
+    assert output.count("model preset") == 3
+    mine.write_text("line_bytes = 100\n")
+    result = machine("show", str(mine))
+    assert result.exit_code == 1
+    assert "line_bytes=100: must be a power of two" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "processors", "drawn"),
+    [
+        ("s85-24", 24, ["P0", "P23", "bus: address 8, data 32 cycles", "[ memory ]"]),
+        ("s85-24", 2, ["P0", "P1"]),
+        (
+            "dir-1024",
+            1024,
+            ["node 0: P0..P7", "128 nodes, a 7-cube", "linked to nodes 1, 2, 4, 8, 16, 32, 64"],
+        ),
+        ("dir-1024", 48, ["4 --- 5", "the first 6 of a 3-cube", ". --- ."]),
+        ("dir-1024", 32, ["2 --- 3", "4 nodes, a 2-cube"]),
+        ("dir-1024", 16, ["node 0 --- node 1"]),
+        ("dir-1024", 8, ["one node: everything is at distance 0"]),
+        ("numachine-64", 64, ["group 3   [node 12]", "L3 8M per 4", "2: another group"]),
+        ("simos-32", 32, ["any two nodes are at distance 1"]),
+    ],
+)
+def test_the_picture_shows_the_topology(name: str, processors: int, drawn: list[str]) -> None:
+    text = picture(preset(name, processors=processors))
+    for part in drawn:
+        assert part in text
+    assert all(len(line) <= 100 and line == line.rstrip() for line in text.splitlines())
+
+
+def test_sizes_are_written_as_people_do() -> None:
+    assert [size(n) for n in (512, 32768, 1 << 20, 1280 << 10, 54 << 20)] == [
+        "512",
+        "32K",
+        "1M",
+        "1280K",
+        "54M",
+    ]
+
+
+def test_explore_proves_a_protocol_and_counts_its_states() -> None:
+    result = machine("explore", "--protocol", "msi")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.output.splitlines() if line.startswith("msi")]
+    assert [row[-1] for row in rows] == ["proved"] * 3
+    assert [row[-6] for row in rows] == ["3484", "3484", "15320"]
+
+
+def test_the_documentations_counts_are_the_explorers() -> None:
+    documented = [
+        line.split() for line in (DOCS / "machine.md").read_text().splitlines() if line.endswith("proved")
+    ]
+    assert len(documented) == 9
+    found = json.loads(machine("explore", "--json", "--protocol", "msi", "--protocol", "mesi").output)
+    for row, line in zip(found, [line for line in documented if line[0] != "moesi"], strict=True):
+        counts = [str(row[key]) for key in ("states", "transitions", "line_states", "depth")]
+        assert line[-6:-2] == counts
+
+
+def test_explore_ends_with_status_1_and_the_way_to_the_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {**MESI.snoop, (1, 2): Snoop(1, False, False)}  # S keeps its copy when another upgrades
+    broken = MESI.__class__(
+        name="mesi",
+        processor=MESI.processor,
+        snoop=rows,
+        evict_writes=MESI.evict_writes,
+        home=MESI.home,
+        put=MESI.put,
+    )
+    monkeypatch.setattr(machine_explore, "PROTOCOLS", {"mesi": broken})
+    result = machine("explore")
+    assert result.exit_code == 1
+    assert "VIOLATION" in result.output
+    assert "3. cpu 0 stores 0 to line 0" in result.output
+
+
+def test_explore_can_replay_and_run_mutants() -> None:
+    result = machine("explore", "--protocol", "msi", "--replay", "--mutants", "--json")
+    assert result.exit_code == 0
+    rows = json.loads(result.output)
+    assert all(row["replay"]["difference"] == "" and row["replay"]["paths"] > 1000 for row in rows)
+    assert all(mutant["violation"] for row in rows for mutant in row["mutants"])
+    assert len(rows[1]["mutants"]) > 10
+
+
+def test_a_protocol_of_no_such_name_is_refused() -> None:
+    for args in (["explore", "--protocol", "dragon"], ["protocols", "dragon"]):
+        result = machine(*args)
+        assert result.exit_code == 1
+        assert "protocol 'dragon' must be one of msi, mesi, moesi" in result.stderr
+
+
+def test_the_page_of_protocols_is_what_the_command_prints() -> None:
+    assert machine("protocols").output == (DOCS / "protocols.md").read_text()
+    only = machine("protocols", "moesi").output
+    assert "## MOESI" in only
+    assert "## MSI" not in only
+    assert [f"## {name.upper()}" in machine("protocols").output for name in PROTOCOLS] == [True] * 3
+
+
+def test_validate_is_in_the_group() -> None:
+    assert "validate" in machine("--help").output
+    assert machine("validate", "--help").exit_code == 0

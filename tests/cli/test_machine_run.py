@@ -1,0 +1,236 @@
+"""`k42fs machine run`: counts worked out by hand, output formats, bad traces, impossible machines."""
+
+import csv
+import doctest
+import gzip
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from k42fs.cli.main import cli
+
+DOCS = Path(__file__).parents[2] / "docs" / "machine.md"
+
+Row = dict[str, str]
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["machine", "run", *map(str, args)])
+
+
+def found(*args: str | Path) -> dict[str, Any]:
+    result = run(*args, "--json")
+    assert result.exit_code == 0, result.output
+    parsed: dict[str, Any] = json.loads(result.stdout)
+    return parsed
+
+
+def write(folder: Path, text: str, name: str = "t.trace") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def worked_out() -> dict[str, tuple[str, list[Row]]]:
+    """Return each trace of the documentation with its table, by the heading it is under."""
+    cases = {}
+    chapter = DOCS.read_text().partition("## Five traces by hand")[2].partition("\n## ")[0]
+    for section in chapter.split("\n### ")[1:]:
+        trace = re.search(r"```text\n(.*?)```", section, re.S)
+        lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+        assert trace is not None
+        rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+        cases[section.splitlines()[0]] = trace[1], rows
+    return cases
+
+
+CASES = worked_out()
+
+
+def test_all_five_are_there() -> None:
+    names = ["Ping-pong", "Producer and consumer", "Read-only sharing", "False sharing", "Migratory data"]
+    assert list(CASES) == names
+    assert [len(re.findall(r"^\d", trace, re.M)) for trace, _ in CASES.values()] == [10] * 5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path, name: str) -> None:
+    trace, expected = CASES[name]
+    result = run(write(tmp_path, trace), "--csv")
+    assert result.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert rows[-1]["cpu"] == "total"
+    for row, by_hand in zip(rows[:-1], expected, strict=True):
+        assert {key: row[key] for key in by_hand} == by_hand
+    # What the table leaves out is zero.
+    counted = {
+        "loads",
+        "stores",
+        "l1_hits",
+        "invalidations",
+        *(key for key in rows[0] if key.startswith("miss_")),
+    }
+    left_out = counted - expected[0].keys()
+    assert all(row[key] == "0" for row in rows for key in left_out)
+
+
+def test_the_documentations_python_examples_do_what_they_say() -> None:
+    failed, tried = doctest.testfile(str(DOCS), module_relative=False)
+    assert failed == 0
+    assert tried >= 8
+
+
+def test_each_python_example_is_under_20_lines() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
+    assert len(blocks) == 3
+    assert all(len(block.strip().splitlines()) < 20 for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "write_backs", "nbytes"), [("msi", 3, 656), ("mesi", 3, 656), ("moesi", 0, 656 - 3 * 72)]
+)
+def test_an_owner_saves_the_write_backs(tmp_path: Path, protocol: str, write_backs: int, nbytes: int) -> None:
+    trace = write(tmp_path, CASES["Producer and consumer"][0])
+    total = found(trace, "--set", f"protocol={protocol}")["total"]
+    assert (total["write_backs"], total["nbytes"]) == (write_backs, nbytes)
+
+
+def test_msi_upgrades_where_mesi_hits(tmp_path: Path) -> None:
+    trace = write(tmp_path, CASES["Migratory data"][0])
+    upgrades = [
+        found(trace, "--set", f"protocol={name}")["per_cpu"][0]["miss_upgrade"] for name in ("msi", "mesi")
+    ]
+    assert upgrades == [2, 1]
+
+
+def test_a_bus_has_its_own_figures(tmp_path: Path) -> None:
+    """s85-24: the first store 300, each further one 360 later; a request and the line, 8 + 128 bytes, each."""
+    total = found(write(tmp_path, CASES["Ping-pong"][0]), "--preset", "s85-24")
+    assert [row["cycles"] for row in total["per_cpu"]] == [300 + 8 * 360, 300 + 9 * 360]
+    assert total["total"]["nbytes"] == 10 * (8 + 128)
+    assert total["interconnect"] == "bus"
+
+
+def test_files_of_one_processor_each_are_merged_by_clock(tmp_path: Path) -> None:
+    for cpu, text in enumerate(["2 100\n0 0x1000\n2 700\n0 0x1000\n", "2 500\n1 0x1000\n"]):
+        write(tmp_path, text, f"t_{cpu}.data")
+    result = found(tmp_path)
+    assert (result["format"], result["processors"]) == ("cs4223", 2)
+    assert result["per_cpu"][0]["miss_true_sharing"] == 1
+    assert result["per_cpu"][0]["cycles"] == 100 + 200 + 700 + 260
+
+
+def test_gzip_and_plain_give_the_same(tmp_path: Path) -> None:
+    plain = write(tmp_path, CASES["Migratory data"][0])
+    packed = tmp_path / "t.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert found(plain)["per_cpu"] == found(packed)["per_cpu"]
+
+
+def test_what_is_emitted_as_din_counts_the_same_loads_and_stores(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = found(write(tmp_path, CASES["Migratory data"][0]), "--emit-din", out)
+    again = found(*(tmp_path / f"out.{cpu}" for cpu in range(3)))
+    assert again["format"] == "din"
+    assert [(row["loads"], row["stores"]) for row in again["per_cpu"]] == [
+        (row["loads"], row["stores"]) for row in result["per_cpu"]
+    ]
+
+
+def test_text_output_names_the_machine_and_what_is_only_the_models(tmp_path: Path) -> None:
+    trace = write(tmp_path, "0 r 0x40\n")
+    output = run(trace, "--preset", "s85-24").output
+    assert "s85-24: 1 processors, mesi, bus; 1 records (text)" in output
+    assert re.search(r"\d+ of \d+ values of s85-24 are unverified \(model preset\)", output)
+    assert "model preset" not in run(trace).output
+    assert found(trace, "--preset", "s85-24")["model_preset"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("0 r 0x40\n0 r\n", "t.trace:2: ends early: it must be `cpu kind address [bytes]`"),
+        ("0 r 0x40\n0 r 0x4Z\n", "t.trace:2: address '0x4Z' is not a number"),
+        ("", "t.trace:1: the trace is empty: there are no records"),
+        ("0 r 0x40\n1 w 0x8000000000000000\n", "t.trace:2: address '0x8000000000000000' is over"),
+        ("0 r 0x40\n1500 r 0x40\n", "t.trace:2: cpu '1500' is over 1023"),
+        ("what is this\n", "t.trace:1: is in no known format"),
+    ],
+)
+def test_a_bad_trace_is_refused_with_line_and_reason(tmp_path: Path, text: str, complaint: str) -> None:
+    result = run(write(tmp_path, text))
+    assert result.exit_code == 1
+    assert complaint in result.stderr
+    assert result.stdout == ""
+
+
+def test_partial_prints_what_was_counted_up_to_the_bad_line(tmp_path: Path) -> None:
+    trace = write(tmp_path, "0 r 0x40\n1 w 0x80\n0 r 0x40\noops\n0 r 0x40\n")
+    result = run(trace, "--partial", "--json")
+    assert result.exit_code == 1
+    assert "t.trace:4: ends early" in result.stderr
+    counted = json.loads(result.stdout)
+    assert (counted["total"]["loads"], counted["total"]["stores"]) == (2, 1)
+    assert "t.trace:4" in counted["error"]
+    assert "up to a bad line" in run(trace, "--partial").stdout
+
+
+def test_a_processor_that_the_machine_lacks_is_refused(tmp_path: Path) -> None:
+    trace = write(tmp_path, "0 r 0x40\n5 r 0x40\n")
+    assert "t.trace:2: cpu 5 is none of the machine's 4 processors" in run(trace, "-p", "4").stderr
+    assert "t.trace:2: cpu 30 is none of the machine's 24" in run(
+        write(tmp_path, "0 r 4\n30 r 4\n"), "--preset", "s85-24"
+    ).stderr  # fmt: skip
+
+
+def test_more_files_than_processors_are_refused(tmp_path: Path) -> None:
+    files = [write(tmp_path, "0 0x40\n", f"t{cpu}.data") for cpu in range(3)]
+    result = run(*files, "-p", "2")
+    assert result.exit_code == 1
+    assert "processors=2" in result.stderr
+    assert "t2.data is for processor 2" in result.stderr
+
+
+def test_traces_of_two_formats_and_two_texts_are_refused(tmp_path: Path) -> None:
+    text, other = write(tmp_path, "0 r 0x40\n", "a"), write(tmp_path, "0 0x40\n", "b")
+    assert "differ in format" in run(text, other).stderr
+    assert "one file for all processors" in run(text, text).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["-p", "0"], "processors=0: must be from 1 to 1024"),
+        (["-p", "1025"], "processors=1025: must be from 1 to 1024"),
+        (["-s", "line_bytes=48"], "line_bytes=48: must be a power of two"),
+        (["-s", "l1_bytes=2097152"], "l1_bytes=2097152: must not exceed l2_bytes=1048576"),
+        (["-p", "16", "-s", "sharer_bits=8"], "sharer_bits=8: a full map needs a bit for each"),
+        (["-s", "speed=9"], "speed=9: is no field of MachineConfig"),
+        (["-s", "protocol=dragon"], "protocol='dragon': must be one of msi, mesi, moesi"),
+        (["-s", "mhz"], "must be FIELD=VALUE"),
+        (["--preset", "vax"], "preset='vax': must be one of"),
+    ],
+)
+def test_an_impossible_machine_is_refused_by_name(tmp_path: Path, options: list[str], complaint: str) -> None:
+    result = run(write(tmp_path, "0 r 0x40\n"), *options)
+    assert result.exit_code == 1
+    assert complaint in result.stderr
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = run(tmp_path / "nowhere")
+    assert result.exit_code == 1
+    assert "No such file" in result.stderr
+
+
+def test_a_seed_gives_the_same_figures_again_and_another_seed_others(tmp_path: Path) -> None:
+    for cpu in range(4):
+        write(tmp_path, "1 0x1000\n0 0x1040\n" * 50, f"t_{cpu}.data")
+    runs = [found(tmp_path, "--seed", str(seed))["per_cpu"] for seed in (1, 1, 2, 3, 4)]
+    assert runs[0] == runs[1]
+    assert any(other != runs[0] for other in runs[2:])
