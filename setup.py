@@ -29,7 +29,7 @@ def extensions() -> list[Extension]:
 
 def extension(source: Path) -> Extension:
     name = ".".join(source.with_suffix("").parts)
-    return Extension(name, [str(source)], optional=True, extra_compile_args=["-O2", "-fwrapv"])
+    return Extension(name, [str(source)], optional=True, extra_compile_args=["-O3", "-fwrapv"])
 
 
 setup(ext_modules=extensions())
