@@ -3,6 +3,7 @@
 import cProfile
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,10 +109,18 @@ def test_every_row_runs_and_nothing_stays_mounted(target: str, tmp_path: Path) -
         "--json",
         str(out),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 15
     for row in rows:
         assert 0 < row["targets"][target]["median"] < 1e9, row["operation"]
-    assert "k42fs-bench-" not in Path("/proc/self/mounts").read_text()
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
