@@ -101,7 +101,7 @@ def spread(times: list[float]) -> float:
 def theory_of(config: MachineConfig, pages: int) -> float:
     """Return the spread by the formula, over many layouts."""
     rng = random.Random(0)
-    return spread([predicted(config, rng.sample(range(FRAMES), pages)) for _ in range(300)])
+    return spread([predicted(config, rng.sample(range(FRAMES), pages)) for _ in range(1000)])
 
 
 def layout_noise(effort: Effort) -> Findings:

@@ -33,6 +33,8 @@ def save(plot: Plot, path: Path) -> None:
     if plot.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_minor_formatter("{x:g}" if high < 30 * low else "")
     else:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     if plot.x_names:
