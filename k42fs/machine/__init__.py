@@ -21,6 +21,11 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     pure_core.py      the coherence model itself
     fast_core.pyx     the same, compiled; its parts are in fast/
     cores.py          which of the two a machine gets
+    line_model.py, explorer.py, explorer_replay.py     the proof of the protocols, by walking everywhere
+    mutants.py        protocols with one thing left out, which that must notice
+    protocol_pages.py     the protocols' tables as documentation
+    reference_trace.py, reference_trace_files.py, trace_parse.pyx     traces: their formats and files
+    trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks

@@ -10,6 +10,8 @@ from k42fs.machine.fast_core cimport FastCore
 cdef enum:
     WORK = 3
 
+cdef int64_t NEVER = <int64_t> 1 << 62
+
 
 # A processor's records and where it is in them.
 cdef struct Source:
@@ -69,9 +71,8 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
     cdef Source *sources = <Source *> calloc(count, sizeof(Source))
     cdef Source **heap = <Source **> malloc(count * sizeof(Source *))
     cdef Source *first
-    cdef Source *second
     cdef array.array codes, values, sizes
-    cdef int code
+    cdef int64_t at, clock, until, value
     if sources == NULL or heap == NULL:
         free(sources)
         free(heap)
@@ -92,23 +93,24 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
             sift_down(heap, count, place)
         while True:
             first = heap[0]
-            second = NULL
+            until = NEVER
             if count > 1:
-                second = heap[1]
-                if count > 2 and heap[2].clock < second.clock:
-                    second = heap[2]
+                until = heap[1].clock
+                if count > 2 and heap[2].clock < until:
+                    until = heap[2].clock
+            at, clock = first.at, first.clock
             while True:
-                code = first.codes[first.at]
-                if code == WORK:
-                    first.clock += first.values[first.at]
-                    first.work += first.values[first.at]
+                value = first.values[at]
+                if first.codes[at] == WORK:
+                    clock += value
+                    first.work += value
                 else:
-                    first.clock = reference(core, first.cpu, code, first.values[first.at], first.sizes[first.at],
-                                            line_bytes, first.clock)
-                first.at += 1
-                first.done += 1
-                if first.at == first.count or (second != NULL and first.clock >= second.clock):
+                    clock = reference(core, first.cpu, first.codes[at], value, first.sizes[at], line_bytes, clock)
+                at += 1
+                if at == first.count or clock >= until:
                     break
+            first.done += at - first.at
+            first.at, first.clock = at, clock
             if first.at == first.count:
                 return streams[first - sources]
             first.tie = tie_break(seed_bits, first.cpu, first.done)
