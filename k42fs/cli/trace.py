@@ -12,7 +12,9 @@ from typing import Final
 
 import click
 
-MODULES: Final[dict[str, tuple[str, ...]]] = {}
+MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "k42fs.cli.trace_reports": ("list", "locks"),
+}
 """Where each command is: module -> the names of its commands."""
 
 COMMANDS: Final = {name: module for module, names in MODULES.items() for name in names}

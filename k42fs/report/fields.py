@@ -12,6 +12,7 @@ from functools import cache
 from k42fs.machine.tracing.packing import words_text
 from k42fs.machine.tracing.schema import Event, Field
 
+Getter = Callable[[list[int]], int]
 Unpacker = Callable[[list[int]], tuple[int, ...]]
 
 
@@ -26,6 +27,13 @@ def expression(field: Field) -> str:
         half = 1 << (field.type.bits - 1)
         source = f"(({source} ^ {half:#x}) - {half:#x})"
     return source
+
+
+@cache
+def getter(field: Field) -> Getter:
+    """Return a function from payload words to the value of the fixed *field*."""
+    made: Getter = eval(f"lambda w: {expression(field)}", {})
+    return made
 
 
 @cache

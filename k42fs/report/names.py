@@ -77,6 +77,10 @@ class History(Generic[K, V]):
         times, values = found
         return values[0] if len(values) == 1 else values[max(0, bisect_right(times, time) - 1)]
 
+    def reused(self) -> set[K]:
+        """Return the keys that stood for more than one thing."""
+        return {key for key, (times, _) in self._at.items() if len(times) > 1}
+
     def keys(self) -> list[K]:
         return list(self._at)
 

@@ -1,0 +1,143 @@
+"""The commands of `k42fs trace` that read a recording and say something about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from shutil import get_terminal_size
+from typing import Any, Final
+
+import click
+
+from k42fs.errors import InvalidArgumentError
+from k42fs.report.filters import Filter, Source
+from k42fs.report.reader import Trace
+from k42fs.report.tables import FORMS, Report, as_csv, as_json, as_text
+
+Command = Callable[..., Any]
+RECORDING: Final = click.argument("recording", metavar="DIR")
+
+
+def filtered(command: Command) -> Command:
+    """Give *command* the options that choose what of the recording it sees."""
+    options = (
+        click.option("--from", "since", type=float, metavar="S", help="Only from S seconds after the start."),
+        click.option("--to", "until", type=float, metavar="S", help="Only to S seconds after the start."),
+        click.option("--vp", "processors", metavar="LIST", help="Only these processors: 0,2,8-11."),
+        click.option("--class", "classes", metavar="NAMES", help="Only these classes: Lock,Cache."),
+        click.option("--object", "object_", metavar="WHAT", help="Only this object: a ref, or a pattern."),
+        click.option(
+            "--path", metavar="PATTERN", help="Only requests that touch an object or name like this."
+        ),
+        click.option("--pid", type=int, metavar="PID", help="Only requests of this process."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def formed(command: Command) -> Command:
+    """Give *command* the option that chooses the form of its output."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMS),
+        default="text",
+        show_default=True,
+        help="Form of the output.",
+    )(command)
+
+
+def source_of(recording: str, options: dict[str, Any]) -> Source:
+    """Open *recording* with the filter that the *options* of `filtered` ask for."""
+    processors, classes = options["processors"], options["classes"]
+    chosen = Filter(
+        since=options["since"],
+        until=options["until"],
+        processors=None if processors is None else frozenset(numbers(processors)),
+        classes=None if classes is None else frozenset(classes.split(",")),
+        object=options["object_"],
+        path=options["path"],
+        pid=options["pid"],
+    )
+    return Source(Trace(recording), chosen)
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers in "0,2,8-11". Raises InvalidArgumentError."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()):
+            raise InvalidArgumentError(f"{text!r} is no list of numbers: 0,2,8-11")
+        if not int(first) <= int(last or first) <= 1 << 16:
+            raise InvalidArgumentError(f"{part!r} is no range of processors")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def say(report: Report, source: Source, form: str) -> None:
+    """Print *report*, then what could not be read of its recording; damage ends in exit status 1."""
+    if form == "json":
+        click.echo(as_json(report, {"lost": source.trace.loss.sentences(), "notes": report.notes}), nl=False)
+    elif form == "csv":
+        click.echo(as_csv(report), nl=False)
+    else:
+        terminal = sys.stdout.isatty()
+        click.echo(as_text(report, get_terminal_size().columns if terminal else None, terminal), nl=False)
+        for note in report.notes:
+            click.echo(f"k42fs: {note}", err=True)
+    finish([source])
+
+
+def pour(pieces: Iterator[str], source: Source) -> None:
+    """Print *pieces* as they come. A reader who has seen enough (`head`) ends it quietly."""
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()  # else the interpreter complains about the pipe when it flushes at its end
+        sys.exit(0)
+    finish([source])
+
+
+def finish(sources: Sequence[Source]) -> None:
+    """Say what was lost, and leave with status 1 if recordings are damaged."""
+    for source in sources:
+        for sentence in source.trace.loss.sentences():
+            click.echo(f"k42fs: {source.trace.path}: {sentence}", err=True)
+    if any(source.trace.loss.is_damage for source in sources):
+        sys.exit(1)
+
+
+@click.command("list")
+@filtered
+@formed
+@click.option("--strip", is_flag=True, help="Values only.")
+@RECORDING
+def list_command(recording: str, form: str, strip: bool, **options: Any) -> None:  # noqa: ANN401
+    """List every event, in order of time: seconds, processor, event, what is in it."""
+    from k42fs.report.listing import listing, listing_csv, listing_json
+
+    source = source_of(recording, options)
+    pour(
+        {"json": listing_json, "csv": listing_csv}[form](source)
+        if form != "text"
+        else listing(source, strip),
+        source,
+    )
+
+
+@click.command("locks")
+@filtered
+@formed
+@click.option("--by", type=click.Choice(["time", "count", "max"]), default="time", help="What is worst.")
+@click.option("--objects", is_flag=True, help="One entry for each lock, by its object, not for each class.")
+@RECORDING
+def locks_command(recording: str, form: str, by: str, objects: bool, **options: Any) -> None:  # noqa: ANN401
+    """Show lock contention in lock_stat's format: waits, bounces, holds, who waited and who held."""
+    from k42fs.report.locks import locks_report
+
+    source = source_of(recording, options)
+    say(locks_report(source, by, objects), source, form)

@@ -1,0 +1,142 @@
+"""Tables: what every report is made of, and their three forms: text, JSON, CSV.
+
+Cells keep their values: how a value is shown belongs to the column. Numbers in JSON and CSV are exact and in the
+unit that the column's key names (`_ticks`, `_ns`, `_us`, `_percent`); text rounds them for reading.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+WIDTH_IF_NO_TERMINAL: Final = 140
+FORMS: Final = ("text", "json", "csv")
+
+
+def plain(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def count(value: object) -> str:
+    """Show a whole number with commas."""
+    return "" if value is None else f"{value:,}"
+
+
+def percent(value: object) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def microseconds(value: object) -> str:
+    """Show nanoseconds as microseconds."""
+    return "" if not isinstance(value, int | float) else f"{value / 1000:,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its key in JSON and CSV, its title in text, how its values are shown."""
+
+    key: str
+    title: str
+    show: Callable[[Any], str] = plain
+    left: bool = False
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of values, one for each column. `limit` rows are shown as text; the other forms have all."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: list[tuple[Any, ...]]
+    title: str = ""
+    limit: int | None = None
+
+    def dicts(self) -> list[dict[str, Any]]:
+        keys = [column.key for column in self.columns]
+        return [dict(zip(keys, row, strict=True)) for row in self.rows]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a command says: tables, the first of them the main one, and perhaps a text of its own instead."""
+
+    tables: list[Table]
+    text: str | None = None
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the reader of the text: what was left out, what is missing from the recording."""
+
+    def table(self, name: str) -> Table:
+        return next(each for each in self.tables if each.name == name)
+
+
+def as_text(report: Report, width: int | None = None, colour: bool = False) -> str:
+    """Return *report* as text: its own, or its tables one after the other."""
+    if report.text is not None:
+        return report.text
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width or WIDTH_IF_NO_TERMINAL,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+    )
+    for index, table in enumerate(report.tables):
+        if index:
+            console.print()
+        if table.title:
+            console.print(Text(table.title, style="bold"))
+        console.print(_rich(table) if table.rows else Text("(nothing)"))
+        if table.limit is not None and len(table.rows) > table.limit:
+            console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(box=None, header_style="bold", pad_edge=False)
+    for column in table.columns:
+        drawn.add_column(
+            Text(column.title),
+            justify="left" if column.left else "right",
+            overflow="fold",
+            no_wrap=not column.left,
+        )
+    for row in table.rows[: table.limit]:
+        drawn.add_row(*(Text(column.show(value)) for column, value in zip(table.columns, row, strict=True)))
+    return drawn
+
+
+def as_json(report: Report, about: Mapping[str, Any] | None = None) -> str:
+    """Return *report* as a JSON object: a list of rows for each table, and *about*."""
+    said = {table.name: table.dicts() for table in report.tables} | dict(about or {})
+    return json.dumps(said, indent=1) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """Return *report* as CSV (RFC 4180, lines end in a newline): each table has a head, an empty line is between."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for index, table in enumerate(report.tables):
+        if index:
+            out.write("\n")
+        writer.writerow([column.key for column in table.columns])
+        writer.writerows([_cell(value) for value in row] for row in table.rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return what a CSV cell says: what is a list or mapping in JSON is JSON there too."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return *part* in percent of *whole*, 0 of nothing."""
+    return 100 * part / whole if whole else 0.0
