@@ -131,6 +131,8 @@ def run(
     A TRACE may be gzipped, or be a directory of NAME_0, NAME_1, ... Files of one processor each run by
     lowest clock first, a text file in its own order.
     """
+    if as_json and as_csv:
+        raise click.UsageError("choose one of --json and --csv")
     from k42fs.cli.machine_run import run_traces
 
     run_traces(

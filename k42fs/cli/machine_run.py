@@ -92,7 +92,7 @@ def run_traces(
         config = make_preset(preset, **changes)
         _check_files(files, config)
         core = make_core(config, Memory(config))
-        writer = DinWriter(emit_din, used) if emit_din is not None else None
+        writer = DinWriter(emit_din, used, [file.path for file in files]) if emit_din is not None else None
         if writer is not None:
             stack.callback(writer.close)
         outcome = _run(files, config, core, writer)

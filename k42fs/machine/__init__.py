@@ -25,12 +25,12 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     mutants.py        protocols with one thing left out, which that must notice
     protocol_pages.py     the protocols' tables as documentation
     reference_trace.py, reference_trace_files.py, trace_parse.pyx     traces: their formats and files
-    trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks
     scheduler.py      deterministic driver: lowest clock first
+    trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
     live.py           live driver: operations inline
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together

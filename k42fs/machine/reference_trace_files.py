@@ -202,11 +202,16 @@ class DinWriter:
     that ends in .gz is gzipped (PATH.0.gz then).
     """
 
-    def __init__(self, path: str, processors: int) -> None:
+    def __init__(self, path: str, processors: int, sources: Sequence[str] = ()) -> None:
+        """Open the files. Raises: InvalidArgumentError: one of them is among *sources*, which are being read."""
         is_gzip = path.endswith(".gz")
         stem = path[:-3] if is_gzip else path
         names = [stem if processors == 1 else f"{stem}.{cpu}" for cpu in range(processors)]
         self.paths = [name + (".gz" if is_gzip else "") for name in names]
+        read = {os.path.realpath(source) for source in sources}
+        for written in self.paths:
+            if os.path.realpath(written) in read:
+                raise InvalidArgumentError(f"{written} is the trace itself: it would be lost")
         self._files = [
             cast("BinaryIO", gzip.open(name, "wb")) if is_gzip else open(name, "wb")  # noqa: SIM115
             for name in self.paths

@@ -142,6 +142,18 @@ def test_what_is_emitted_as_din_counts_the_same_loads_and_stores(tmp_path: Path)
     ]
 
 
+def test_a_trace_is_not_overwritten_with_itself(tmp_path: Path) -> None:
+    trace = write(tmp_path, "0 r 0x40\n")
+    result = run(trace, "--emit-din", tmp_path / "." / "t.trace")
+    assert result.exit_code == 1
+    assert "is the trace itself" in result.stderr
+    assert trace.read_text() == "0 r 0x40\n"
+
+
+def test_one_format_of_output_at_a_time(tmp_path: Path) -> None:
+    assert run(write(tmp_path, "0 r 0x40\n"), "--json", "--csv").exit_code == 2
+
+
 def test_text_output_names_the_machine_and_what_is_only_the_models(tmp_path: Path) -> None:
     trace = write(tmp_path, "0 r 0x40\n")
     output = run(trace, "--preset", "s85-24").output
