@@ -31,8 +31,11 @@ MAX_GAP: Final = 1 << 31
 NAMES_CPU: Final = 0xFFFF_FFFF
 """The processor of the stream of definitions."""
 
+DISCARDED_AT: Final = 72
+"""Where in a packet its `discarded` is."""
+
 LEAD: Final = 1
-"""Flag: an empty packet that stands for what was dropped before the next one."""
+"""Flag: an empty packet that stands for what was dropped beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ def encode(head: PacketHead, body: bytes) -> bytes:
         head.host_ns,
     )
     return b"".join((packed, body, bytes(PACKET_BYTES - HEAD_BYTES - len(body))))
+
+
+def with_discarded(packet: bytes, count: int) -> bytes:
+    """Return *packet* with *count* as its count of discarded events."""
+    return packet[:DISCARDED_AT] + count.to_bytes(8, "little") + packet[DISCARDED_AT + 8 :]
 
 
 def decode_head(packet: bytes | memoryview) -> PacketHead | None:

@@ -11,6 +11,7 @@ K42: lib/libc/trace/k42-trace-xml, tools/misc/pem. Differs: strings are numbers 
 
 from __future__ import annotations
 
+import keyword
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -275,6 +276,8 @@ def place(owner: str, text: str, types: Mapping[str, FieldType]) -> tuple[Field,
         name, _, kind = item.partition(":")
         if (kind or BY_DEFAULT) not in types:
             raise SchemaError(f"{owner}: {name} has no known type: {kind}")
+        if keyword.iskeyword(name) or not name.isidentifier() or name.endswith("_"):
+            raise SchemaError(f"{owner}: {name} cannot be a parameter's name")
         if placed and not placed[-1].type.is_fixed:
             raise SchemaError(f"{owner}: nothing can follow {placed[-1].name}, whose length varies")
         of = types[kind or BY_DEFAULT]

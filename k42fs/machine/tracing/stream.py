@@ -15,6 +15,7 @@ from typing import Final
 
 from k42fs.machine.tracing.packets import (
     HEAD_BYTES,
+    LEAD,
     MAX_GAP,
     PACKET_BYTES,
     ROOM_WORDS,
@@ -41,7 +42,7 @@ class Stream:
         "_texts",
         "_trace_id",
         "cpu",
-        "discarded",
+        "latest",
         "number",
         "words",
     )
@@ -52,7 +53,7 @@ class Stream:
         self.words: list[int] = []
         self.number = number
         self.cpu = cpu
-        self.discarded = 0
+        self.latest = b""
         self._trace_id = trace_id
         self._host_clock = host_clock
         self._sequence = 0
@@ -60,7 +61,7 @@ class Stream:
         self._texts = {each.id for each in schema.events() if each.fields and each.fields[-1].type.inline}
 
     def cut(self, everything: bool) -> Iterator[Packet]:
-        """Take out full packets; with *everything*, also what does not fill one."""
+        """Take out full packets, and with *everything* also what does not fill one."""
         count = len(self.words)  # taken first: another host thread may be adding
         words = self.words[:count]
         del self.words[:count]
@@ -77,11 +78,35 @@ class Stream:
             cuts.append(len(starts))
         ends = [*starts, len(words)]
         for first, after in pairwise(cuts):
-            yield self._packet(words, ends[first : after + 1])
+            packet = self._packet(words, ends[first : after + 1])
+            self.latest = packet[1]
+            yield packet
 
-    def empty(self, stamp: int, flags: int) -> Packet:
-        """Return a packet without events: it says only how many were discarded, and takes a number."""
-        return self._finish(b"", 0, stamp, stamp, flags)
+    def empty(self, stamp: int, sequence: int, discarded: int) -> bytes:
+        """Return a packet that stands for dropped ones: no events, but a number and a count."""
+        bits = 8 * HEAD_BYTES
+        head = PacketHead(
+            self._trace_id,
+            self.number,
+            stamp,
+            stamp,
+            bits,
+            8 * PACKET_BYTES,
+            sequence,
+            discarded,
+            self.cpu,
+            LEAD,
+            0,
+        )
+        return encode(head, b"")
+
+    def pending(self) -> int:
+        """Return how many events are in the list."""
+        count = at = 0
+        while at < len(self.words):
+            at += self.words[at] >> LENGTH_SHIFT & MAX_WORDS
+            count += 1
+        return count
 
     def _starts(self, words: list[int]) -> list[int] | None:
         """Return where events start, or None if their stamps are not in order."""
@@ -143,9 +168,9 @@ class Stream:
             tail = body[-8:]
             unused = len(tail) - tail.index(0) - 1
         self._last = end
-        return self._finish(body, len(bounds) - 1, begin, end, 0, unused)
+        return self._finish(body, len(bounds) - 1, begin, end, unused)
 
-    def _finish(self, body: bytes, events: int, begin: int, end: int, flags: int, unused: int = 0) -> Packet:
+    def _finish(self, body: bytes, events: int, begin: int, end: int, unused: int) -> Packet:
         head = PacketHead(
             self._trace_id,
             self.number,
@@ -154,9 +179,9 @@ class Stream:
             8 * (HEAD_BYTES + len(body) - unused),
             8 * PACKET_BYTES,
             self._sequence,
-            self.discarded,
+            0,
             self.cpu,
-            flags,
+            0,
             self._host_clock(),
         )
         self._sequence += 1

@@ -1,13 +1,23 @@
-"""Traces made by hand: events of known stamps and values, written as the tracer writes them."""
+"""Traces made by hand, the plainest reader there can be, and processors that are only a clock."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from k42fs.machine.tracing.ctf import metadata
-from k42fs.machine.tracing.packets import NAMES_CPU
-from k42fs.machine.tracing.packing import STAMP_BITS, Value, pack
+from k42fs.machine.tracing.packets import (
+    HEAD_BYTES,
+    NAMES_CPU,
+    PACKET_BYTES,
+    PacketHead,
+    bytes_words,
+    decode_head,
+)
+from k42fs.machine.tracing.packing import STAMP_BITS, Value, pack, split_header, unpack
 from k42fs.machine.tracing.schema import Schema, load
 from k42fs.machine.tracing.stream import Stream
 
@@ -82,3 +92,66 @@ class HandTrace:
         with (self.directory / name).open("ab") as file:
             for _, packet, _ in stream.cut(everything=True):
                 file.write(packet)
+
+
+@dataclass
+class Cpu:
+    """A processor, as far as tracing goes."""
+
+    clock: int = 0
+    trace_mask: int = 0
+    emit: Any = field(default=None, repr=False)
+
+
+Seen = tuple[int, int, str, tuple[Value, ...]]
+"""Processor, stamp, emitter name, values."""
+
+
+def packets(path: Path) -> Iterator[tuple[PacketHead, bytes]]:
+    """Yield the packets of one file, which must be whole ones."""
+    data = path.read_bytes()
+    assert len(data) % PACKET_BYTES == 0, f"{path.name} has a torn packet"
+    for at in range(0, len(data), PACKET_BYTES):
+        packet = data[at : at + PACKET_BYTES]
+        head = decode_head(packet)
+        assert head is not None, f"{path.name}: no packet at {at}"
+        assert head.packet_bits == 8 * PACKET_BYTES
+        yield head, packet
+
+
+def events_in(packet: bytes, schema: Schema | None = None) -> Iterator[Seen]:
+    """Yield the events of one packet, without any other, and check whatever it promises about them."""
+    known = schema or load()
+    head = decode_head(packet)
+    assert head is not None
+    words = bytes_words(packet[HEAD_BYTES : HEAD_BYTES + 8 * head.words])
+    at, stamp = 0, head.begin
+    while at < len(words):
+        low, length, number = split_header(words[at])
+        event = known.by_id[number]
+        assert length == event.words if event.is_fixed else length >= event.words
+        stamp += (low - stamp) % (1 << STAMP_BITS)
+        yield head.cpu, stamp, event.attribute, unpack(event, words[at : at + length])
+        at += length
+    assert at == len(words), "the events do not fill the content"
+    assert stamp == head.end, "the last stamp is not the packet's end"
+
+
+def read(directory: Path) -> dict[int, list[Seen]]:
+    """Return the events of each processor, in the order of their packets."""
+    found: dict[int, list[tuple[PacketHead, bytes]]] = {}
+    for path in directory.iterdir():
+        if path.name != "metadata":
+            for head, packet in packets(path):
+                found.setdefault(head.cpu, []).append((head, packet))
+    return {
+        cpu: [
+            seen for _, packet in sorted(of, key=lambda each: each[0].sequence) for seen in events_in(packet)
+        ]
+        for cpu, of in found.items()
+    }
+
+
+def strings(seen: list[Seen]) -> dict[int, str]:
+    """Return what numbers of strings stand for."""
+    return {values[0]: values[1] for _, _, name, values in seen if name == "meta_string"}  # type: ignore[misc]

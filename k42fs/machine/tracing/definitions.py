@@ -1,0 +1,119 @@
+"""What numbers in events stand for: strings, call sites, methods; and the definitions a flight recorder keeps.
+
+A definition (Meta::String, Lock::Site, ClustObj::ObjectName, ...) is an event like any other, but in a stream of
+its own that is never dropped: what a ring or a bounded recording has kept must stay readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from k42fs.machine.tracing.emitters import Emitters
+from k42fs.machine.tracing.packing import ID_MASK, LENGTH_SHIFT
+from k42fs.machine.tracing.schema import MAX_WORDS, load
+
+EMPTY: Final = 0
+"""The number of the empty string, which is never defined."""
+
+MOST_KEPT: Final = 1 << 18
+
+
+class Numbers:
+    """Numbers of strings, call sites and methods, each defined in the trace at its first use.
+
+    *emit* is where definitions go; with everything off it drops them, and `restate` says them all again when
+    something is on. Strings are forgotten then (names of files would pile up); constants, sites and methods are
+    not, for whoever asked may keep their numbers for ever.
+    """
+
+    def __init__(self, emit: Emitters) -> None:
+        self._emit = emit
+        self._next = EMPTY + 1
+        self._strings: dict[str | bytes, int] = {"": EMPTY, b"": EMPTY}
+        self._constants: dict[str | bytes, int] = {}
+        self._sites: dict[str, int] = {}
+        self._methods: dict[tuple[str, str], int] = {}
+
+    def string(self, text: str | bytes) -> int:
+        """Return the number of *text*, good until everything is off."""
+        number = self._strings.get(text)
+        return self._define(text, self._strings) if number is None else number
+
+    def constant(self, text: str | bytes) -> int:
+        """Return the number of *text*, good for ever."""
+        number = self._constants.get(text)
+        if number is None:
+            number = self._define(text, self._constants) if text else EMPTY
+        return number
+
+    def site(self, place: str) -> int:
+        """Return the number of the call site *place*, "file:line function", good for ever."""
+        number = self._sites.get(place)
+        if number is None:
+            self._sites[place] = number = len(self._sites) + 1
+            self._emit.lock_site(number, self.constant(place))
+        return number
+
+    def method(self, type_name: str, name: str) -> int:
+        """Return the number of a method of a clustered object, good for ever."""
+        number = self._methods.get((type_name, name))
+        if number is None:
+            self._methods[type_name, name] = number = len(self._methods) + 1
+            self._emit.clust_obj_method_name(number, self.constant(type_name), self.constant(name))
+        return number
+
+    def _define(self, text: str | bytes, among: dict[str | bytes, int]) -> int:
+        among[text] = number = self._next
+        self._next += 1
+        self._emit.meta_string(number, text)
+        return number
+
+    def forget_strings(self) -> None:
+        self._strings = {"": EMPTY, b"": EMPTY}
+
+    def restate(self) -> None:
+        """Define everything that has a number again: a new recording begins."""
+        for among in (self._constants, self._strings):
+            for text, number in among.items():
+                if number != EMPTY:
+                    self._emit.meta_string(number, text)
+        for place, number in self._sites.items():
+            self._emit.lock_site(number, self.constant(place))
+        for (type_name, name), number in self._methods.items():
+            self._emit.clust_obj_method_name(number, self.constant(type_name), self.constant(name))
+
+
+class Definitions:
+    """The latest definition of each thing: what a flight recorder keeps of the stream of names.
+
+    At most MOST_KEPT: the one that was defined first goes first.
+    """
+
+    def __init__(self) -> None:
+        schema = load()
+        self._keys = {schema.by_attribute["cache_line_name"].id: 3}  # a line has many names, one each offset
+        self._kept: dict[tuple[int, ...], list[int]] = {}
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, words: list[int]) -> None:
+        """Take the events in *words* out of it."""
+        count, at = len(words), 0
+        while at < count:
+            head = words[at]
+            after = at + (head >> LENGTH_SHIFT & MAX_WORDS)
+            kind = head & ID_MASK
+            key = (kind, *words[at + 1 : at + self._keys.get(kind, 2)])
+            self._kept.pop(key, None)  # the latest is at the end
+            self._kept[key] = words[at:after]
+            at = after
+        del words[:count]
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+            self.dropped += 1
+
+    def events(self) -> Iterator[list[int]]:
+        yield from self._kept.values()

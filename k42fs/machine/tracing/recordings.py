@@ -1,0 +1,196 @@
+"""Where packets go: a directory that is a CTF trace, or memory, from which a directory can be made later."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from k42fs.errors import ConfigError, NameExistsError
+from k42fs.machine.tracing.packets import DISCARDED_AT, NAMES_CPU, PACKET_BYTES, with_discarded
+from k42fs.machine.tracing.stream import Packet, Stream
+
+PARTS: Final = 4
+"""Of a bounded recording: in how many files a stream is, the oldest of which goes when a new one begins."""
+
+Dropped = Callable[[Stream, int, int, int], None]
+"""Called with a stream, how many of its events were dropped, and the first's and last's stamps."""
+
+
+def file_name(cpu: int) -> str:
+    return "names" if cpu == NAMES_CPU else f"cpu{cpu}"
+
+
+class Recording(Protocol):
+    """Takes packets. `bytes_written` is what it holds now."""
+
+    bytes_written: int
+
+    def take(self, stream: Stream, packet: Packet) -> None:
+        """Keep *packet*. Raises OSError if it cannot be kept."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DirectoryRecording:
+    """A directory that anybody can read at any time: only whole packets are added.
+
+    With *limit_bytes* each processor's stream keeps to its share: it is written in parts, and the oldest part
+    is dropped for a new one. An empty packet then stands in its place, numbered 0, so that a reader sees a gap
+    in the numbers, and *dropped* is told. Definitions are always kept.
+    Raises NameExistsError if the directory is there and not empty, ConfigError for too small a limit, OSError.
+    """
+
+    def __init__(
+        self, path: Path, metadata: str, processors: int, limit_bytes: int = 0, dropped: Dropped | None = None
+    ) -> None:
+        self.path = path
+        self.bytes_written = 0
+        self._part_packets = limit_bytes // (PACKET_BYTES * PARTS * processors)
+        if limit_bytes and not self._part_packets:
+            least = PACKET_BYTES * PARTS * processors
+            raise ConfigError(f"size bound: {limit_bytes} bytes; {processors} processors need {least}")
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise NameExistsError(f"{path} is not empty")
+        (path / "metadata").write_text(metadata)
+        self._dropped = dropped
+        self._files: dict[int, int] = {}  # stream -> descriptor
+        self._parts: dict[int, deque[_Part]] = {}
+        self._gone: Counter[int] = Counter()  # stream -> events dropped
+
+    def take(self, stream: Stream, packet: Packet) -> None:
+        fd = self._file(stream)
+        data = packet[1]
+        start = os.lseek(fd, 0, os.SEEK_END)
+        try:
+            written = os.write(fd, data)
+            while written < len(data):  # what is missing now says why at the next try
+                written += os.write(fd, data[written:])
+        except OSError:
+            os.ftruncate(fd, start)
+            raise
+        self.bytes_written += len(data)
+        if parts := self._parts.get(stream.number):
+            parts[-1].add(packet)
+
+    def close(self) -> None:
+        """Close the files. What is left of a bounded stream is told how many events went before it."""
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+        for number, count in self._gone.items():
+            for part in self._parts[number]:
+                part.set_discarded(count)
+        self._gone.clear()
+
+    def _file(self, stream: Stream) -> int:
+        """Return the descriptor of the file that takes the stream's next packet."""
+        number = stream.number
+        bounded = self._part_packets and stream.cpu != NAMES_CPU
+        parts = self._parts.setdefault(number, deque()) if bounded else None
+        if number in self._files and (parts is None or parts[-1].packets < self._part_packets):
+            return self._files[number]
+        path = self.path / file_name(stream.cpu)
+        if parts is not None:
+            path = path.with_suffix(f".{parts[-1].number + 1 if parts else 1}")
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        if number in self._files:
+            os.close(self._files[number])
+        self._files[number] = fd
+        if parts is not None:
+            parts.append(_Part(path, parts[-1].number + 1 if parts else 1))
+            # The new part counts as full: the bound holds at every moment.
+            while len(parts) > PARTS:
+                self._drop(stream, parts.popleft())
+        return fd
+
+    def _drop(self, stream: Stream, part: _Part) -> None:
+        lead = self.path / f"{file_name(stream.cpu)}.lead"
+        if not lead.exists():
+            lead.write_bytes(stream.empty(part.begin, 0, 0))
+        part.path.unlink()
+        self._gone[stream.number] += part.events
+        self.bytes_written -= part.packets * PACKET_BYTES
+        if self._dropped is not None:
+            self._dropped(stream, part.events, part.begin, part.end)
+
+
+class _Part:
+    """What is in one file of a bounded stream."""
+
+    __slots__ = ("begin", "end", "events", "number", "packets", "path")
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path, self.number = path, number
+        self.packets = self.events = self.begin = self.end = 0
+
+    def add(self, packet: Packet) -> None:
+        if not self.packets:
+            self.begin = packet[0].begin
+        self.end = packet[0].end
+        self.packets += 1
+        self.events += packet[2]
+
+    def set_discarded(self, count: int) -> None:
+        with self.path.open("r+b") as file:
+            for index in range(self.packets):
+                file.seek(index * PACKET_BYTES + DISCARDED_AT)
+                file.write(count.to_bytes(8, "little"))
+
+
+class RingRecording:
+    """The flight recorder: the last packets of each processor, in memory.
+
+    When a stream's ring is full, *wrap* drops its oldest packet; without it what comes is dropped. Both count.
+    """
+
+    def __init__(self, packets: int, wrap: bool = True, dropped: Dropped | None = None) -> None:
+        if packets < 1:
+            raise ConfigError(f"ring: {packets} packets; it needs at least 1 for each processor")
+        self.bytes_written = 0
+        self._room, self._wrap, self._dropped = packets, wrap, dropped
+        self._rings: dict[int, _Ring] = {}
+
+    def take(self, stream: Stream, packet: Packet) -> None:
+        ring = self._rings.setdefault(stream.number, _Ring(stream, packet[0].begin))
+        gone: Packet | None = None
+        if len(ring.packets) == self._room:
+            gone = ring.packets.popleft() if self._wrap else packet
+            ring.gone += gone[2]
+            if self._dropped is not None:
+                self._dropped(stream, gone[2], gone[0].begin, gone[0].end)
+        else:
+            self.bytes_written += PACKET_BYTES
+        if gone is not packet:
+            ring.packets.append(packet)
+
+    def write(self, recording: DirectoryRecording) -> None:
+        """Add everything to *recording*. Raises OSError."""
+        for ring in self._rings.values():
+            before = ring.gone if self._wrap else 0
+            if before:
+                recording.take(ring.stream, (ring.packets[0][0], ring.stream.empty(ring.began, 0, 0), 0))
+            for head, data, events in ring.packets:
+                recording.take(ring.stream, (head, with_discarded(data, before), events))
+            if ring.gone and not self._wrap:
+                head = ring.packets[-1][0]
+                last = ring.stream.empty(head.end, head.sequence + 1, ring.gone)
+                recording.take(ring.stream, (head, last, 0))
+
+    def close(self) -> None:
+        self._rings.clear()
+        self.bytes_written = 0
+
+
+class _Ring:
+    """One stream's last packets, when it began, and how many events it has lost."""
+
+    __slots__ = ("began", "gone", "packets", "stream")
+
+    def __init__(self, stream: Stream, began: int) -> None:
+        self.stream, self.began, self.gone = stream, began, 0
+        self.packets: deque[Packet] = deque()
