@@ -95,19 +95,21 @@ cdef struct Evicted:
     int64_t capacity, count
 
 
-# One processor's caches. `l1` and `l2` are NULL until it is first used.
+# One processor's caches. `l1` and `l2` are NULL until it is first used. What every reference needs comes first: it is
+# one line of the host, for the structure is 4 of them long.
 cdef struct Cache:
     uint64_t *l1
     uint64_t *l2
-    void *tags  # the allocation that has both
-    Evicted evicted
+    int64_t clock  # only while arrays are run
+    int64_t cycles, l1_hits
     int64_t counts[3]
-    int64_t l1_hits, l2_hits, l3_hits
+    void *tags  # the allocation that has l1 and l2
+    Evicted evicted
+    int64_t l2_hits, l3_hits
     int64_t misses[5]
     int64_t stall[4]
-    int64_t from_memory, from_cache, invalidations, extra_invalidations, write_backs, nbytes, cycles, queued
-    int64_t clock  # only while arrays are run
-    int32_t node
+    int64_t from_memory, from_cache, invalidations, extra_invalidations, write_backs, nbytes, queued
+    int64_t node, unused
 
 
 # All lines that are known of. `index` finds a line's entry by hashing; entries lie in blocks of ENTRIES, so that they
@@ -180,6 +182,7 @@ cdef struct Model:
     Home rows[4][3]
     int evict_writes  # a bit per state
     Cache *caches
+    void *caches_block  # the allocation that has them
     uint64_t **l3s  # NULL where none of its processors was used yet
     Queue *homes
     Queue abus

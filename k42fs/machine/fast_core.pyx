@@ -64,11 +64,12 @@ cdef class FastCore:
         set_tables(m, config)
         m.core = <void *> self
         m.check_every = check_every
-        m.caches = <Cache *> calloc(m.processors, sizeof(Cache))
+        m.caches_block = calloc(m.processors * sizeof(Cache) + HOST_LINE, 1)
+        m.caches = <Cache *> aligned(m.caches_block)
         m.homes = <Queue *> calloc(m.nodes, sizeof(Queue))
         m.targets = <uint64_t *> calloc(m.map_words, sizeof(uint64_t))
         m.l3s = <uint64_t **> calloc(m.l3_count + 1, sizeof(uint64_t *))
-        if m.caches == NULL or m.homes == NULL or m.targets == NULL or m.l3s == NULL:
+        if m.caches_block == NULL or m.homes == NULL or m.targets == NULL or m.l3s == NULL:
             raise MemoryError
         m.abus.size = m.dbus.queue.size = HOME_HISTORY_FACTOR * m.history
         for home in range(m.nodes):
@@ -77,7 +78,7 @@ cdef class FastCore:
     def __dealloc__(self):
         cdef Model *m = &self.model
         cdef int i
-        if m.caches != NULL:
+        if m.caches_block != NULL:
             for i in range(m.processors):
                 free_cache(&m.caches[i])
         if m.homes != NULL:
@@ -95,7 +96,7 @@ cdef class FastCore:
         free(m.links)
         free(m.l3s)
         free(m.targets)
-        free(m.caches)
+        free(m.caches_block)
         free(m.homes)
         free_lines(&m.lines)
         free_scripts(&self.scripts)

@@ -8,6 +8,11 @@ cdef enum:
     HOST_LINE = 64
 
 
+cdef inline void *aligned(void *block) noexcept:
+    """Return where the first whole line of the host in *block* begins."""
+    return <void *> ((<uintptr_t> block + HOST_LINE - 1) & ~<uintptr_t> (HOST_LINE - 1))
+
+
 cdef inline int state_in(uint64_t *ways, int count, uint64_t tag) noexcept:
     """Return the state of *tag* in a set; INVALID (0) if it is not there."""
     cdef int i
@@ -75,7 +80,7 @@ cdef int make_cache(Model *m, int cpu) except -1:
         raise MemoryError
     cache.node = cpu // m.nodes_per
     # A set of 8 ways then lies in one line of the host.
-    cache.l2 = <uint64_t *> ((<uintptr_t> cache.tags + HOST_LINE - 1) & ~<uintptr_t> (HOST_LINE - 1))
+    cache.l2 = <uint64_t *> aligned(cache.tags)
     cache.l1 = cache.l2 + l2
     return 0
 

@@ -89,7 +89,6 @@ cdef int queue_insert(Queue *q, int64_t start, int64_t end) except -1:
             memmove(spans + first + 1, spans + last, (q.count - last) * sizeof(Span))
             q.count -= last - first - 1
     else:
-        # bisect gives last < first only for intervals of no length: Python's slice assignment inserts at first.
         queue_append(q, 0, 0)
         spans = q.spans + q.head
         memmove(spans + first + 1, spans + first, (q.count - 1 - first) * sizeof(Span))
@@ -103,11 +102,11 @@ cdef int queue_insert(Queue *q, int64_t start, int64_t end) except -1:
 
 cdef int queue_add(Queue *q, int64_t start, int64_t end) except -1:
     """Reserve [start, end); return 0 if that was not free."""
-    cdef Span *last = q.spans + q.head + q.count - 1
-    if not q.count or start > last.end:
+    cdef int64_t free_at = queue_free_at(q)
+    if not q.count or start > free_at:
         queue_append(q, start, end)
-    elif start == last.end:
-        last.end = end
+    elif start == free_at:
+        q.spans[q.head + q.count - 1].end = end
     else:
         return queue_insert(q, start, end)
     if q.count > q.size:

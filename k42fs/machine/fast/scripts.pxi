@@ -138,6 +138,7 @@ cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_
 
 cdef inline void expect(Model *m, Cache *cache, int64_t addr) noexcept:
     """Have the host fetch what a reference will look at: at this speed its own misses take most of the time."""
+    __builtin_prefetch(l1_set(m, cache, <uint64_t> addr >> m.l1_shift))
     __builtin_prefetch(l2_set(m, cache, <uint64_t> addr >> m.line_shift))
     expect_line(&m.lines, addr >> m.line_shift)
 
