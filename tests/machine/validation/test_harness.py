@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from k42fs.cli import machine_validate
+from k42fs.cli.main import cli
 from k42fs.errors import ConfigError
 from k42fs.machine.validation import plots, report
 from k42fs.machine.validation.checks import Findings, Plot, Series
@@ -157,3 +158,16 @@ def test_every_experiment_of_the_machine_is_declared_once_and_can_be_sent_to_a_w
         assert pickle.loads(pickle.dumps(entry)) == entry
         if isinstance(entry, Experiment):
             assert entry.run.__module__.startswith("k42fs.")
+
+
+def test_all_experiments_of_the_specification_are_there_if_only_by_name() -> None:
+    assert list(machine_validate.chosen(())) == list(machine_validate.chosen([f"e{n}" for n in range(1, 23)]))
+    assert [entry.number for entry in machine_validate.chosen(())] == [f"E{n}" for n in range(1, 23)]
+
+
+def test_the_command_is_there_from_the_top() -> None:
+    result = CliRunner().invoke(cli, ["machine", "validate", "E8", "E13", "--quick", "--csv", "--jobs", "1"])
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert rows[0]["verdict"] == NOT_AVAILABLE
+    assert {row["verdict"] for row in rows[1:]} == {"PASS"}
