@@ -1,0 +1,200 @@
+"""kmon's timeline of a recording: a row per processor, coloured by who ran.
+
+`chart` reads a recording once into rows; kmon_svg draws them, kmon_page makes a page to look around in.
+Who runs is known from events that switch contexts (class Exception); without them a row shows only that there
+was something to record.
+
+K42: tools/misc/kmon. Differs: which events switch is derived from the schema, not listed; K42's list missed some.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from k42fs.machine.tracing.schema import Event, Schema
+from k42fs.report.filters import Source
+from k42fs.report.kmon_rows import UNKNOWN, Row
+from k42fs.report.names import Names
+
+KERNEL_COLOR: Final = "#e0453a"
+IDLE_COLOR: Final = "#2f5fd0"
+UNKNOWN_COLOR: Final = "#5b6675"
+COLORS: Final = ("#3fd0d4", "#57c84d", "#d65fd0", "#f0953a", "#f4a6c0", "#c4c9d0", "#ecd94a")
+"""K42's, by number mod 7: cyan, green, magenta, orange, pink, light grey, yellow."""
+
+QUIET: Final = ("Control", "Info", "Default")
+"""Classes of events that say nothing of what the machine did: an end with nothing else is cut off."""
+
+MODE_COLORS: Final = {"idle": IDLE_COLOR, "unknown": UNKNOWN_COLOR, "fault": KERNEL_COLOR}
+SPAWNS: Final = {"user_spawn": 3, "user_start_exec": 1}
+"""Events that name a process: which word of the payload holds the name. The first one is the pid."""
+
+NO_MODE: Final = -1
+ENTITIES_MAX: Final = 60_000
+WAYS: Final = ("process", "owner", "domain", "mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What can run on a processor, to a picture."""
+
+    name: str
+    color: str
+
+
+@dataclass(slots=True)
+class Chart:
+    """A recording as rows. `kinds` names the events, `entities` what ran; times in ticks, `end` excluded."""
+
+    title: str
+    by: str
+    ticks_per_second: int
+    begin: int
+    end: int
+    rows: list[Row]
+    entities: list[Entity]
+    kinds: list[str]
+    losses: list[str] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        return sum(len(row.times) for row in self.rows)
+
+    def ticks_by_entity(self) -> dict[int, int]:
+        """Return for how long each entity ran, over all rows."""
+        total: Counter[int] = Counter()
+        for row in self.rows:
+            total.update(row.ticks_by_entity(self.begin, self.end))
+        return dict(total)
+
+
+class Entities:
+    """Numbers what runs as it is met. Number 0 is what is not known."""
+
+    def __init__(self, schema: Schema, names: Names, by: str) -> None:
+        self.by = by
+        self._names = names
+        self._processes: dict[int, str] = {}
+        self._spawns = {schema.by_attribute[name].id: word for name, word in SPAWNS.items()}
+        self._readers = {each.id: self._reader(each) for each in schema.events() if each.context}
+        self._special = {*self._readers, *self._spawns}
+        self._modes = schema.types["mode"].values
+        self._numbers: dict[tuple[int, int], int] = {(-1, 0): UNKNOWN}
+        self._met: dict[tuple[int, int, int], int] = {}
+
+    def _reader(self, event: Event) -> Callable[[list[int]], int]:
+        """Return a function from payload words to the number of what runs after *event*."""
+        where = {name: each.word for name, each in event.by_name.items()}
+        if event.context == "0":
+            return lambda _: self.number(0, NO_MODE, 0)
+        c = where[str(event.context)]
+        if "mode" in where and "owner" in where:
+            mode, owner = where["mode"], where["owner"]
+            return lambda words: self.number(words[c], words[mode], words[owner])
+        return lambda words: self.number(words[c], NO_MODE, words[c])
+
+    def number(self, c: int, mode: int, owner: int) -> int:
+        """Return the number of what runs when c runs in *mode* on behalf of *owner*."""
+        found = self._met.get((c, mode, owner))
+        if found is None:
+            key = (mode, 0) if self.by == "mode" else self._process(owner if self.by == "owner" else c)
+            if key not in self._numbers:
+                self._numbers[key] = len(self._numbers) if len(self._numbers) < ENTITIES_MAX else UNKNOWN
+            found = self._met[c, mode, owner] = self._numbers[key]
+        return found
+
+    def _process(self, c: int) -> tuple[int, int]:
+        """Return (pid, domain). Of processes only one domain counts, of the kernel whether it is idle."""
+        pid, domain = c >> 32, c >> 16 & 0xFFFF
+        if pid == 0:
+            return 0, min(domain, 1)
+        return pid, domain if self.by == "domain" else 0
+
+    def take(self, row: Row, base: int, ids: Sequence[int], payloads: Sequence[list[int]]) -> None:
+        """Note in *row*, whose event *base* is the first of these, who runs from when on; learn names."""
+        if self._special.isdisjoint(ids):
+            return
+        readers, spawns = self._readers, self._spawns
+        for index, number in enumerate(ids):
+            if number in readers:
+                row.switch(base + index, readers[number](payloads[index]))
+            elif number in spawns:
+                words = payloads[index]
+                self._processes[words[0]] = self._names.text(words[spawns[number]])
+
+    def named(self) -> list[Entity]:
+        """Return every entity met, by its number."""
+        name = self._mode if self.by == "mode" else self._named_process
+        known = {number: name(*key) for key, number in self._numbers.items() if number}
+        return [Entity("unknown", UNKNOWN_COLOR), *(known[number] for number in sorted(known))]
+
+    def _mode(self, mode: int, _: int) -> Entity:
+        name = self._modes[mode] if mode < len(self._modes) else f"mode {mode}"
+        return Entity(name, MODE_COLORS.get(name, COLORS[mode % len(COLORS)]))
+
+    def _named_process(self, pid: int, domain: int) -> Entity:
+        if pid == 0:
+            return Entity("idle", IDLE_COLOR) if domain else Entity("kernel", KERNEL_COLOR)
+        name = f"{self._processes[pid]} ({pid})" if pid in self._processes else f"pid {pid}"
+        if self.by == "domain":
+            name += f", domain {domain}"
+        return Entity(name, COLORS[pid % len(COLORS)])
+
+
+def chart(source: Source, by: str = "process") -> Chart:
+    """Read *source* into rows, coloured *by* one of WAYS.
+
+    Without a filter but by time and processor, what runs at the beginning is known from what came before.
+    """
+    trace, names = source.trace, source.names
+    since, until = source.begin, source.end
+    only = source.filter
+    is_narrow = any(each is not None for each in (only.classes, only.object, only.path, only.pid))
+    entities = Entities(trace.schema, names, by)
+    events = list(trace.schema.events())
+    kinds = {event.id: index for index, event in enumerate(events)}
+    rows = []
+    for cpu in source.processors:
+        row = Row(cpu)
+        pieces = source.of(cpu) if is_narrow else trace.records(trace.streams[cpu], None, 0, until)
+        for records in pieces:
+            times, _, ids, payloads = zip(*records, strict=True)
+            entities.take(row, len(row.times), ids, payloads)
+            row.times.extend(times)
+            row.kinds.extend(map(kinds.__getitem__, ids))
+        rows.append(row.part(since, until + 1))
+    quiet = {index for index, event in enumerate(events) if event.class_name in QUIET}
+    begin, end = _busy(rows, quiet)
+    rows = [row.part(begin, end) for row in rows]
+    return Chart(
+        trace.path.resolve().name,
+        by,
+        trace.ticks_per_second,
+        begin,
+        end,
+        rows,
+        entities.named(),
+        [event.qualified for event in events],
+        trace.loss.sentences(),
+    )
+
+
+def _busy(rows: list[Row], quiet: set[int]) -> tuple[int, int]:
+    """Return the first tick and the one after the last at which something happened that is not *quiet*."""
+    first, last = [], []
+    for row in rows:
+        loud = _loud(row, range(len(row.kinds)), quiet)
+        if loud is not None:
+            first.append(row.times[loud])
+            last.append(row.times[_loud(row, range(len(row.kinds) - 1, -1, -1), quiet) or 0])
+    if not first:
+        first = [row.times[0] for row in rows if row.times]
+        last = [row.times[-1] for row in rows if row.times]
+    return min(first, default=0), max(last, default=0) + 1
+
+
+def _loud(row: Row, indices: range, quiet: set[int]) -> int | None:
+    return next((index for index in indices if row.kinds[index] not in quiet), None)

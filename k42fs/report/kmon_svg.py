@@ -1,0 +1,94 @@
+"""kmon's timeline as SVG: a picture for a report, of a size that does not grow with the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from typing import Final
+
+from k42fs.report.kmon import Chart
+from k42fs.report.kmon_page import about
+from k42fs.report.kmon_rows import Row, columns, quarters
+
+LABELS: Final = 6
+TOP: Final = 58
+GAP: Final = 4
+LEGEND_COLUMNS: Final = 4
+LEGEND_MAX: Final = 24
+LEGEND_LINE: Final = 18
+
+
+def svg(chart: Chart, width: int = 1200, row_height: int = 28) -> str:
+    """Return a picture whose rows are *width* columns long."""
+    names = 20 + 8 * max((len(str(row.cpu)) for row in chart.rows), default=1) + 24
+    total = names + width + 16
+    below = TOP + len(chart.rows) * (row_height + GAP) + 10
+    legend = _by_time(chart)[:LEGEND_MAX]
+    height = below + LEGEND_LINE * (-(-len(legend) // LEGEND_COLUMNS) + 2)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" '
+        f'viewBox="0 0 {total} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{total}" height="{height}" fill="#10141a"/>',
+        f'<text x="{names}" y="18" fill="#eef1f5" font-size="14">{escape(chart.title)}</text>',
+        *_axis(chart, names, width),
+    ]
+    for index, row in enumerate(chart.rows):
+        parts += _row(chart, row, names, TOP + index * (row_height + GAP), width, row_height)
+    parts += _legend(chart, legend, names, below, width)
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _axis(chart: Chart, left: int, width: int) -> Iterator[str]:
+    digits = _digits(chart)
+    for label in range(LABELS):
+        x = left + width * label // (LABELS - 1)
+        ticks = chart.begin + (chart.end - chart.begin) * label // (LABELS - 1)
+        anchor = "start" if label == 0 else "end" if label == LABELS - 1 else "middle"
+        seconds = f"{ticks / chart.ticks_per_second:.{digits}f} s"
+        yield f'<text x="{x}" y="40" fill="#c9d1dc" text-anchor="{anchor}">{seconds}</text>'
+        yield f'<path d="M{x} 45v6" stroke="#c9d1dc"/>'
+
+
+def _digits(chart: Chart) -> int:
+    """Return how many decimals tell one label's time from the next."""
+    step = (chart.end - chart.begin) / chart.ticks_per_second / LABELS
+    return next((digits for digits in range(3, 9) if step >= 10.0 ** (1 - digits)), 9)
+
+
+def _row(chart: Chart, row: Row, left: int, top: int, width: int, height: int) -> Iterator[str]:
+    middle = top + height // 2 + 4
+    yield f'<text x="{left - 6}" y="{middle}" fill="#c9d1dc" text-anchor="end">cpu{row.cpu}</text>'
+    cut = columns(row, chart.begin, chart.end, width)
+    x = left
+    heights = map(quarters, cut.states)
+    for (entity, high), run in groupby(zip(cut.entities, heights, strict=True)):
+        length = len(list(run))
+        if high:
+            size = height * high // 4
+            yield (
+                f'<path d="M{x} {top + height - size}h{length}v{size}h-{length}z" '
+                f'fill="{chart.entities[entity].color}"/>'
+            )
+        x += length
+
+
+def _by_time(chart: Chart) -> list[tuple[int, int]]:
+    """Return (entity, ticks) of what ran, longest first."""
+    return sorted(chart.ticks_by_entity().items(), key=lambda each: (-each[1], each[0]))
+
+
+def _legend(chart: Chart, legend: list[tuple[int, int]], left: int, top: int, width: int) -> Iterator[str]:
+    total = sum(ticks for _, ticks in legend) or 1
+    step = width // LEGEND_COLUMNS
+    for index, (entity, ticks) in enumerate(legend):
+        x, y = left + index % LEGEND_COLUMNS * step, top + index // LEGEND_COLUMNS * LEGEND_LINE
+        what = chart.entities[entity]
+        yield f'<rect x="{x}" y="{y}" width="11" height="11" fill="{what.color}"/>'
+        yield (
+            f'<text x="{x + 17}" y="{y + 10}" fill="#eef1f5">{escape(what.name)} {100 * ticks / total:.1f} %</text>'
+        )
+    y = top + -(-len(legend) // LEGEND_COLUMNS) * LEGEND_LINE + 12
+    rule = f"full height: at most one event in the column; three quarters: several of one {chart.by}; half: of several."
+    yield f'<text x="{left}" y="{y}" fill="#9aa4b1">{rule}</text>'
+    yield f'<text x="{left}" y="{y + LEGEND_LINE - 2}" fill="#9aa4b1">{escape(about(chart))}</text>'
