@@ -1,9 +1,23 @@
 """E5's yardstick: the plain queue that the bus is held against has the limits that arithmetic gives it."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from k42fs.machine.memory import Memory
-from k42fs.machine.validation.bus import KNEE, bus_load, own_line, single_server
+from k42fs.machine.validation.bus import (
+    KNEE,
+    NOTED,
+    OCCUPANCY,
+    OTHER,
+    TURN,
+    bus_load,
+    own_line,
+    single_server,
+)
+from k42fs.machine.validation.checks import relative
+from k42fs.machine.validation.closed_loop import run_loops
 from k42fs.machine.validation.numa import line_at, mean_latency, numa
 
 
@@ -39,3 +53,17 @@ def test_the_first_touch_of_numa_is_at_home() -> None:
 def test_the_mean_latency_to_node_0_of_the_whole_cube() -> None:
     assert mean_latency(numa(1024, "first")) == 340
     assert mean_latency(numa(8, "first")) == 200
+
+
+def test_an_eighth_more_occupancy_would_fail_the_gate() -> None:
+    right, wrong = bus_load(32, OTHER, OCCUPANCY, 8_000), bus_load(32, OTHER, OCCUPANCY + 4, 8_000)
+    assert relative(0.02).accepts(NOTED[32], right.rate * TURN)
+    assert not relative(0.02).accepts(NOTED[32], wrong.rate * TURN)
+
+
+def test_a_home_that_is_busier_than_it_says_would_fail_the_gate() -> None:
+    config = numa(1024, "first")
+    for busy, passes in ((24, True), (25, False)):
+        line = partial(line_at, config)
+        load = run_loops(replace(config, home_busy_cycles=busy), 5000, line, 50_000, 100_000)
+        assert relative(0.02).accepts(1 / 24, load.rate) is passes
