@@ -34,6 +34,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     live.py           live driver: operations inline
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together
+    validation/       experiments with known outcomes, on top of all this
 """
 
 from k42fs.machine.config import MachineConfig, preset, preset_names
