@@ -13,7 +13,18 @@ from typing import Final
 import click
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "k42fs.cli.trace_reports": ("list", "locks"),
+    "k42fs.cli.trace_reports": (
+        "list",
+        "calls",
+        "time",
+        "locks",
+        "c2c",
+        "requests",
+        "sharing",
+        "swaps",
+        "generations",
+        "diff",
+    ),
 }
 """Where each command is: module -> the names of its commands."""
 

@@ -76,10 +76,11 @@ def numbers(text: str) -> list[int]:
     return found
 
 
-def say(report: Report, source: Source, form: str) -> None:
+def say(report: Report, source: Source, form: str, also: Sequence[Source] = ()) -> None:
     """Print *report*, then what could not be read of its recording; damage ends in exit status 1."""
     if form == "json":
-        click.echo(as_json(report, {"lost": source.trace.loss.sentences(), "notes": report.notes}), nl=False)
+        lost = [sentence for each in (*also, source) for sentence in each.trace.loss.sentences()]
+        click.echo(as_json(report, {"lost": lost, "notes": report.notes}), nl=False)
     elif form == "csv":
         click.echo(as_csv(report), nl=False)
     else:
@@ -87,7 +88,7 @@ def say(report: Report, source: Source, form: str) -> None:
         click.echo(as_text(report, get_terminal_size().columns if terminal else None, terminal), nl=False)
         for note in report.notes:
             click.echo(f"k42fs: {note}", err=True)
-    finish([source])
+    finish([*also, source])
 
 
 def pour(pieces: Iterator[str], source: Source) -> None:
@@ -141,3 +142,127 @@ def locks_command(recording: str, form: str, by: str, objects: bool, **options: 
 
     source = source_of(recording, options)
     say(locks_report(source, by, objects), source, form)
+
+
+@click.command("c2c")
+@filtered
+@formed
+@RECORDING
+def c2c_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show the cache lines that processors fight over: which fields, from which source lines, false or true."""
+    from k42fs.report.c2c import c2c_report
+
+    source = source_of(recording, options)
+    say(c2c_report(source), source, form)
+
+
+@click.command("calls")
+@filtered
+@formed
+@click.option("-c", "summary", is_flag=True, help="A summary in strace's columns, by method and by class.")
+@click.option("--hist", is_flag=True, help="How long the calls of each method took, in powers of two.")
+@click.option("--tree", is_flag=True, help="The calls of one request: the slowest, or that of --request.")
+@click.option("--request", type=int, metavar="N", help="The request to show the tree of.")
+@click.option("--by-class", is_flag=True, help="Classes before methods.")
+@RECORDING
+def calls_command(
+    recording: str,
+    form: str,
+    summary: bool,
+    hist: bool,
+    tree: bool,
+    request: int | None,
+    by_class: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Show the calls of clustered objects: how many, how long, how many failed."""
+    from k42fs.report import call_tree, calls
+
+    if sum((summary, hist, tree or request is not None)) > 1:
+        raise InvalidArgumentError("of -c, --hist and --tree only one can be shown at a time")
+    source = source_of(recording, options)
+    if tree or request is not None:
+        report = call_tree.tree_report(source, request)
+    elif hist:
+        report = calls.histogram_report(source)
+    else:
+        report = calls.summary_report(source) if summary else calls.calls_report(source, by_class)
+    say(report, source, form)
+
+
+@click.command("requests")
+@filtered
+@formed
+@click.option("--log", is_flag=True, help="A line for each request, as JuiceFS writes its access log.")
+@click.option("--hist", is_flag=True, help="Latencies of each operation in powers of two.")
+@RECORDING
+def requests_command(recording: str, form: str, log: bool, hist: bool, **options: Any) -> None:  # noqa: ANN401
+    """Show the kernel's requests: latencies by operation, in wall time and in cycles, or a log of them."""
+    from k42fs.report.requests import access_log, requests_report
+
+    source = source_of(recording, options)
+    if log and form == "text":
+        pour(access_log(source), source)
+    else:
+        say(requests_report(source, hist), source, form)
+
+
+@click.command("time")
+@filtered
+@formed
+@RECORDING
+def time_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show who used the processors and for whom: adds up to processors x time exactly."""
+    from k42fs.report.breakdown import time_report
+
+    source = source_of(recording, options)
+    say(time_report(source), source, form)
+
+
+@click.command("sharing")
+@filtered
+@formed
+@RECORDING
+def sharing_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show which files several processes used at the same time."""
+    from k42fs.report.sharing import sharing_report
+
+    source = source_of(recording, options)
+    say(sharing_report(source), source, form)
+
+
+@click.command("swaps")
+@filtered
+@formed
+@RECORDING
+def swaps_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show the hot swaps: of what, how long, how long in each phase."""
+    from k42fs.report.swaps import swaps_report
+
+    source = source_of(recording, options)
+    say(swaps_report(source), source, form)
+
+
+@click.command("generations")
+@filtered
+@formed
+@RECORDING
+def generations_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show how quickly generations pass, and what waits for them."""
+    from k42fs.report.generations import generations_report
+
+    source = source_of(recording, options)
+    say(generations_report(source), source, form)
+
+
+@click.command("diff")
+@filtered
+@formed
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+def diff_command(before: str, after: str, form: str, **options: Any) -> None:  # noqa: ANN401
+    """Show what changed from recording A to B: calls, locks, cache lines, time."""
+    from k42fs.report.diff import diff_report
+
+    old, new = source_of(before, options), source_of(after, options)
+    say(diff_report(old, new), new, form, also=[old])

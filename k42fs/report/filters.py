@@ -107,6 +107,10 @@ class Source:
             )
         return (piece for piece in pieces if piece)
 
+    def undivided(self, vp: int, wanted: Collection[int]) -> Iterator[list[Record]]:
+        """Yield the records of one processor filtered by time only: who ran when cannot be told from a part."""
+        return self._in_time(vp, wanted)
+
     def _ids(self, wanted: Collection[int] | None) -> frozenset[int] | None:
         """Return *wanted*, without what the classes or the object leave out."""
         ids = None if wanted is None else frozenset(wanted)

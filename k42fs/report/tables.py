@@ -51,7 +51,8 @@ class Column:
 
 @dataclass(slots=True)
 class Table:
-    """Rows of values, one for each column. `limit` rows are shown as text; the other forms have all."""
+    """Rows of values, one for each column. `limit` rows are shown as text, of 0 nothing; the other forms have
+    all."""
 
     name: str
     columns: Sequence[Column]
@@ -89,7 +90,7 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
         no_color=not colour,
         highlight=False,
     )
-    for index, table in enumerate(report.tables):
+    for index, table in enumerate(each for each in report.tables if each.limit != 0):
         if index:
             console.print()
         if table.title:
