@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from k42fs.machine.tracing.emitters import Emitters
-from k42fs.machine.tracing.packing import ID_MASK, LENGTH_SHIFT
-from k42fs.machine.tracing.schema import MAX_WORDS, load
+from k42fs.machine.tracing.packing import ID_MASK
+from k42fs.machine.tracing.schema import load
+from k42fs.machine.tracing.split import STAMP_AT, event_items
 
 EMPTY: Final = 0
 """The number of the empty string, which is never defined."""
@@ -92,7 +93,7 @@ class Definitions:
 
     def __init__(self) -> None:
         schema = load()
-        self._keys = {schema.by_attribute["cache_line_name"].id: 3}  # a line has many names, one each offset
+        self._keys = {schema.by_attribute["cache_line_name"].id: 2}  # a line has many names, one each offset
         self._kept: dict[tuple[int, ...], list[int]] = {}
         self.dropped = 0
 
@@ -103,10 +104,10 @@ class Definitions:
         """Take the events in *words* out of it."""
         count, at = len(words), 0
         while at < count:
-            head = words[at]
-            after = at + (head >> LENGTH_SHIFT & MAX_WORDS)
-            kind = head & ID_MASK
-            key = (kind, *words[at + 1 : at + self._keys.get(kind, 2)])
+            kind = words[at] & ID_MASK
+            after = at + event_items(words[at])
+            first = at + STAMP_AT + 1
+            key = (kind, *words[first : first + self._keys.get(kind, 1)])
             self._kept.pop(key, None)  # the latest is at the end
             self._kept[key] = words[at:after]
             at = after

@@ -1,22 +1,23 @@
-"""Emitters: for each event and processor one function, `emit.lock_release(lock, held)`, that is one `extend`.
+"""Emitters: for each event a method, `proc.emit.lock_release(lock, held)`, that does one `list.extend`.
 
-They are made of source text from the schema at first use: `extend((cpu.clock << 32 | HEADER, lock, held))`.
-Reserve, write and commit are that one call, which no thread can divide, so none of the holes of K42's algorithm
-exists (a writer killed or overtaken between them; see reserve.py). Values are not looked at here: what is not in
-0..2**64 - 1 is cut where packets are made. Only fields that share a word are masked, or they would spoil their
-neighbours.
+They are made of source text from the schema: `self.own((HEADER, self.cpu.clock, lock, held))`. Reserve, write and
+commit are that one call, which no thread can divide, so none of the holes of K42's algorithm exists (a writer
+killed or overtaken between them; see reserve.py). Stamp and header become one word later, and values are not
+looked at: what is not in 0..2**64 - 1 is cut where packets are made. Only fields that share a word are masked,
+or they would spoil their neighbours.
 
-A class that is off has emitters that do nothing, so that a call without a guard is merely slow. Guarded it is
-`if proc.trace_mask & LOCK: proc.emit.lock_release(...)`.
+The emitters of a class that is off do nothing, so that a call without a guard is merely slow. Guarded it is
+`if proc.on.lock: proc.emit.lock_release(...)`. Methods of a class, and not functions kept by the object, because
+CPython finds them faster; each tracer has a class of its own, for what is on is a tracer's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, Protocol
 
-from k42fs.machine.tracing.packing import LENGTH_SHIFT, STAMP_BITS, text_words
+from k42fs.machine.tracing.packing import LENGTH_SHIFT, text_words
 from k42fs.machine.tracing.schema import MAX_WORDS, Event, Field, load
 
 Extend = Callable[[Iterable[int]], None]
@@ -35,69 +36,87 @@ def _nothing(*values: object) -> None:
 
 
 class Emitters:
-    """The emitters of one processor; emitters.pyi lists them. `set_mask` decides which do something."""
+    """The emitters of one processor; emitters.pyi lists them. Made by `make_emitters`."""
+
+    __slots__ = ("cpu", "names", "own")
 
     def __init__(self, cpu: HasClock) -> None:
-        self._cpu = cpu
-        self._own: Extend = _nothing
-        self._names: Extend = _nothing
-        self._mask = 0
+        self.cpu = cpu
+        self.own: Extend = _nothing
+        self.names: Extend = _nothing
 
     def bind(self, own: Extend, names: Extend) -> None:
-        """Emit to other lists from now on: *own* gets the words of events, *names* those of definitions."""
-        self._own, self._names = own, names
-        self.set_mask(self._mask)
+        """Emit to these from now on: *own* gets the words of events, *names* those of definitions."""
+        self.own, self.names = own, names
 
-    def set_mask(self, mask: int) -> None:
-        """Let the classes in *mask* emit. Functions taken out of here before are not affected."""
-        self._mask = mask
-        for name in [name for name in vars(self) if not name.startswith("_")]:
-            delattr(self, name)
-
-    def __getattr__(self, name: str) -> Emitter:
-        event = load().by_attribute.get(name)
-        if event is None:
-            raise AttributeError(f"no event is called {name}")
-        emitter = self._made(event, stamped=False)
-        setattr(self, name, emitter)
-        return emitter
+    @classmethod
+    def switch(cls, mask: int) -> None:
+        """Let the classes in *mask* emit, on all processors of the tracer, and definitions if any is on."""
+        for event in load().events():
+            is_on = mask if event.is_name else mask & 1 << event.major
+            setattr(cls, event.attribute, _method(event.attribute) if is_on else _nothing)
 
     def stamped(self, name: str) -> Emitter:
-        """Return an emitter that takes the stamp first: for what happened at another time than now."""
-        return self._made(load().by_attribute[name], stamped=True)
+        """Return an emitter that takes the stamp first: for what happened at another time than now.
 
-    def _made(self, event: Event, stamped: bool) -> Emitter:
-        # A definition serves all classes.
-        if not (self._mask if event.is_name else self._mask & 1 << event.major):
+        It is good until the tracer switches.
+        """
+        event = load().by_attribute[name]
+        if getattr(type(self), name) is _nothing:
             return _nothing
-        return _maker(event.attribute, stamped)(self._names if event.is_name else self._own, self._cpu)
+        return _maker(name)(self.names if event.is_name else self.own)
+
+
+def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]:
+    """Return emitters for the processors of one tracer, everything off and bound to nothing."""
+    kind = type("Emitters", (Emitters,), {"__slots__": ()})
+    kind.switch(0)
+    return [kind(cpu) for cpu in cpus]
 
 
 @cache
-def _maker(attribute: str, stamped: bool) -> Callable[[Extend, HasClock], Emitter]:
-    """Return what makes one event's emitter, given a list's extend and a processor."""
+def _method(attribute: str) -> Emitter:
+    return _made(attribute, method_source(load().by_attribute[attribute]))
+
+
+@cache
+def _maker(attribute: str) -> Callable[[Extend], Emitter]:
+    """Return what makes the stamped emitter of an event, given a list's extend."""
+    made: Callable[[Extend], Emitter] = _made("make", maker_source(load().by_attribute[attribute]))
+    return made
+
+
+def _made(name: str, source: str) -> Any:  # noqa: ANN401
     names: dict[str, Any] = {"text_words": text_words}
-    exec(source(load().by_attribute[attribute], stamped), names)
-    make: Callable[[Extend, HasClock], Emitter] = names["make"]
-    return make
+    exec(source, names)
+    return names[name]
 
 
-def source(event: Event, stamped: bool = False) -> str:
-    """Return the text of the function that makes *event*'s emitter."""
-    parameters = [*(["stamp_"] if stamped else []), *(each.name for each in event.fields)]
-    stamp = f"{'stamp_' if stamped else 'cpu_.clock'} << {STAMP_BITS}"
+def method_source(event: Event) -> str:
+    """Return the text of *event*'s emitter."""
+    parameters = ", ".join(["self", *(each.name for each in event.fields)])
+    return f"def {event.attribute}({parameters}):\n" + _body(
+        event, "self.names" if event.is_name else "self.own", "self.cpu.clock", "    "
+    )
+
+
+def maker_source(event: Event) -> str:
+    """Return the text of what makes *event*'s stamped emitter."""
+    parameters = ", ".join(["stamp_", *(each.name for each in event.fields)])
+    body = _body(event, "extend_", "stamp_", "        ")
+    return f"def make(extend_):\n    def emitter({parameters}):\n{body}    return emitter\n"
+
+
+def _body(event: Event, extend: str, stamp: str, indent: str) -> str:
     words = [_word(fields) for fields in event.by_word if fields[0].type.is_fixed]
     last = event.fields[-1] if event.fields else None
-    lines = [f"def make(extend_, cpu_):\n    def {event.attribute}({', '.join(parameters)}):\n"]
     if last is None or last.type.is_fixed:
-        head = f"{stamp} | {event.words << LENGTH_SHIFT | event.id:#x}"
-        lines.append(f"        extend_(({', '.join([head, *words])},))\n")
-    else:
-        room = MAX_WORDS - 1 - len(words)
-        tail = f"text_words({last.name}, {room})" if last.type.inline else f"{last.name}[:{room}]"
-        head = f"{stamp} | ({1 + len(words)} + len(tail_)) << {LENGTH_SHIFT} | {event.id:#x}"
-        lines.append(f"        tail_ = {tail}\n        extend_(({', '.join([head, *words])}, *tail_))\n")
-    return "".join([*lines, f"    return {event.attribute}\n"])
+        head = f"{event.words << LENGTH_SHIFT | event.id:#x}"
+        return f"{indent}{extend}(({', '.join([head, stamp, *words])}))\n"
+    room = MAX_WORDS - 1 - len(words)
+    tail = f"text_words({last.name}, {room})" if last.type.inline else f"{last.name}[:{room}]"
+    head = f"({1 + len(words)} + len(tail_)) << {LENGTH_SHIFT} | {event.id:#x}"
+    return f"{indent}tail_ = {tail}\n{indent}{extend}(({', '.join([head, stamp, *words])}, *tail_))\n"
 
 
 def _word(fields: tuple[Field, ...]) -> str:
@@ -112,7 +131,7 @@ def _word(fields: tuple[Field, ...]) -> str:
 STUB_HEAD: Final = '''\
 """The emitters' signatures. Made from schema.toml: `python -m k42fs.machine.tracing.derived`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from k42fs.machine.tracing.schema import Event
@@ -125,13 +144,17 @@ class HasClock(Protocol):
     @property
     def clock(self) -> int: ...
 
-def source(event: Event, stamped: bool = False) -> str: ...
+def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]: ...
+def method_source(event: Event) -> str: ...
+def maker_source(event: Event) -> str: ...
 def stub() -> str: ...
 
 class Emitters:
+    cpu: HasClock
     def __init__(self, cpu: HasClock) -> None: ...
     def bind(self, own: Extend, names: Extend) -> None: ...
-    def set_mask(self, mask: int) -> None: ...
+    @classmethod
+    def switch(cls, mask: int) -> None: ...
     def stamped(self, name: str) -> Emitter: ...
 '''
 

@@ -21,8 +21,8 @@ from uuid import NAMESPACE_URL, uuid5
 from k42fs.errors import BusyError, ConfigError
 from k42fs.machine.tracing.ctf import metadata
 from k42fs.machine.tracing.definitions import Definitions, Numbers
-from k42fs.machine.tracing.emitters import Emitters
-from k42fs.machine.tracing.mask import CONTROL, INFO, META, with_control
+from k42fs.machine.tracing.emitters import Emitters, make_emitters
+from k42fs.machine.tracing.mask import CONTROL, INFO, META, Switches, with_control
 from k42fs.machine.tracing.packets import NAMES_CPU, ROOM_WORDS
 from k42fs.machine.tracing.recordings import DirectoryRecording, Recording, RingRecording
 from k42fs.machine.tracing.schema import load
@@ -38,7 +38,7 @@ class Traced(Protocol):
     @property
     def clock(self) -> int: ...
 
-    trace_mask: int
+    on: Switches
     emit: Emitters
 
 
@@ -98,11 +98,12 @@ class Tracer:
         self._serial = 0
         self._failure = ""
         self._recording: Recording | None = None
-        self.emit = [Emitters(cpu) for cpu in processors]
+        self.on = Switches()
+        self.emit = make_emitters(processors)
         self.numbers = Numbers(self.emit[0])
         self._new_streams()
         for cpu, emit in zip(processors, self.emit, strict=True):
-            cpu.trace_mask, cpu.emit = 0, emit
+            cpu.on, cpu.emit = self.on, emit
 
     def _new_streams(self) -> None:
         """Begin with empty lists; the trace gets a name of its own, the same in each run of one seed."""
@@ -140,9 +141,8 @@ class Tracer:
 
     def _turn(self, mask: int) -> None:
         self.mask = mask
-        for cpu, emit in zip(self._processors, self.emit, strict=True):
-            cpu.trace_mask = mask
-            emit.set_mask(mask)
+        self.on.set(mask)
+        self.emit[0].switch(mask)
 
     def _tell(self) -> None:
         for changed in self.on_mask:
@@ -186,8 +186,8 @@ class Tracer:
             path, self._metadata(), len(self._streams), limit_bytes, self._dropped
         )
         self._failure = ""
+        self.emit[0].switch(CONTROL)
         for emit in self.emit:
-            emit.set_mask(CONTROL)
             emit.control_traced_start()
         self.set_mask(mask)
 
@@ -225,9 +225,9 @@ class Tracer:
             names = self._new_stream(NAMES_CPU)
             for words in self._definitions.events():
                 names.words += words
-            emit = Emitters(self._processors[0])
+            (emit,) = make_emitters(self._processors[:1])
             emit.bind(names.words.extend, names.words.extend)
-            emit.set_mask(META)
+            emit.switch(META)
             for cpu, loss in self._lost.items():
                 emit.meta_discard(loss.count, loss.begin, loss.end, cpu)
             for packet in names.cut(everything=True):

@@ -55,9 +55,8 @@ class HandTrace:
             self._number(value, each.type.role) if isinstance(value, str) and not each.type.inline else value
             for each, value in zip(event.fields, values, strict=True)
         ]
-        words = pack(event, stamp, numbers)
-        words[0] |= stamp >> STAMP_BITS << 2 * STAMP_BITS
-        (self.names if event.is_name else self.streams[vp]).words.extend(words)
+        head, *payload = pack(event, 0, numbers)
+        (self.names if event.is_name else self.streams[vp]).words.extend((head, stamp, *payload))
 
     def _number(self, text: str, role: str) -> int:
         return self.site(text) if role == "site" else self.string(text)
@@ -73,9 +72,7 @@ class HandTrace:
         """Return the number of *text*, defined at its first use."""
         if text not in self._strings:
             self._strings[text] = len(self._strings)
-            self.names.words.extend(
-                pack(self.schema.by_attribute["meta_string"], 0, (self._strings[text], text))
-            )
+            self.event(0, 0, "meta_string", self._strings[text], text)
         return self._strings[text]
 
     def flush(self, vp: int) -> None:
@@ -99,7 +96,7 @@ class Cpu:
     """A processor, as far as tracing goes."""
 
     clock: int = 0
-    trace_mask: int = 0
+    on: Any = field(default=None, repr=False)
     emit: Any = field(default=None, repr=False)
 
 

@@ -15,11 +15,13 @@ from k42fs.machine.tracing.mask import (
     HW_PERF_MON,
     LOCK,
     PRESETS,
+    Switches,
     all_classes,
     describe,
     parse,
     with_control,
 )
+from k42fs.machine.tracing.schema import load, snake
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,11 @@ def test_what_is_said_of_a_mask_gives_it_again(mask: int) -> None:
 
 def test_every_preset_has_control() -> None:
     assert all(mask & CONTROL for mask in PRESETS.values())
+
+
+@given(st.integers(0, (1 << 29) - 1))
+def test_there_is_a_switch_for_every_class(mask: int) -> None:
+    on = Switches()
+    on.set(mask)
+    switched = {name: getattr(on, name) for name in Switches.__annotations__}
+    assert switched == {snake(each.name): bool(mask & each.bit) for each in load().classes}

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k42fs.machine.tracing.emitters import Emitters
+from k42fs.machine.tracing.emitters import make_emitters
 from k42fs.machine.tracing.packing import (
-    ID_MASK,
     WORD_MASK,
     pack,
     split_header,
@@ -105,13 +104,11 @@ def test_emitters_write_what_the_packer_does(data: st.DataObject) -> None:
     stamp = data.draw(st.integers(0, 1 << 50))
     values = [data.draw(a_value(each.type.name, each.type.bits, each.type.signed)) for each in one.fields]
     words: list[int] = []
-    emit = Emitters(Cpu(clock=stamp))
+    (emit,) = make_emitters([Cpu(clock=stamp)])
     emit.bind(words.extend, words.extend)
-    emit.set_mask(WORD_MASK)
+    emit.switch(WORD_MASK)
     getattr(emit, one.attribute)(*values)
     emit.stamped(one.attribute)(stamp, *values)
-    packed = pack(one, stamp, values)
-    assert words[0] >> 32 == stamp
-    assert [word & WORD_MASK for word in words] == packed * 2
-    assert words[0] & ID_MASK == one.id
-    assert unpack(one, packed) == tuple(values)
+    head, *payload = pack(one, 0, values)
+    assert words == [head, stamp, *payload] * 2
+    assert unpack(one, [head, *payload]) == tuple(values)

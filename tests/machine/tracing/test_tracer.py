@@ -27,7 +27,7 @@ def work(tracer: Tracer, cpus: list[Cpu], count: int, first: int = 0) -> None:
     for number in range(first, first + count):
         for vp, cpu in enumerate(cpus):
             cpu.clock += 10
-            if cpu.trace_mask & LOCK:
+            if cpu.on.lock:
                 cpu.emit.lock_release(number, vp)
                 tracer.poll(vp)
 
@@ -53,7 +53,7 @@ def discards(seen: list[Seen]) -> dict[int, int]:
 
 def test_off_nothing_is_recorded_and_nothing_is_evaluated() -> None:
     tracer, (cpu, _) = lab()
-    assert (cpu.trace_mask, tracer.status().mode) == (0, "off")
+    assert (cpu.on.lock, tracer.status().mode) == (False, "off")
     cpu.emit.lock_release(1, 2)  # unguarded: slow, but silent
     work(tracer, [cpu], 10)
     assert tracer.status().pending_words == 0
@@ -78,7 +78,7 @@ def test_a_class_that_is_off_stays_silent_while_another_is_on(tmp_path: Path) ->
 def test_every_change_of_the_mask_is_in_every_stream(tmp_path: Path) -> None:
     tracer, cpus = lab()
     heard: list[int] = []
-    tracer.on_mask.append(lambda mask: heard.append(cpus[1].trace_mask if mask else 0))
+    tracer.on_mask.append(lambda mask: heard.append(mask if cpus[1].on.lock == bool(mask & LOCK) else -1))
     tracer.start(tmp_path / "t", LOCK)
     tracer.set_mask(LOCK | FS)
     tracer.stop()
@@ -228,7 +228,7 @@ def test_the_flight_recorder_goes_on_after_a_dump(tmp_path: Path) -> None:
     work(tracer, cpus, 10)
     tracer.dump(tmp_path / "a")
     work(tracer, cpus, 10, 10)
-    assert (tracer.stop().mode, cpus[0].trace_mask) == ("ring", 0)
+    assert (tracer.stop().mode, cpus[0].on.lock) == ("ring", False)
     tracer.dump(tmp_path / "b")
     assert numbers(read(tmp_path / "a")[1]) == list(range(10))
     assert numbers(read(tmp_path / "b")[1]) == list(range(20))
@@ -330,7 +330,7 @@ def test_a_full_disk_ends_the_recording_and_leaves_it_readable(
     emitted = cpus[0].clock // 10  # up to the failure and after it: the same loop goes on
     status = tracer.status()
     assert emitted == 30000
-    assert (status.mode, status.mask, cpus[0].trace_mask, heard[-1]) == ("off", 0, 0, 0)
+    assert (status.mode, status.mask, cpus[0].on.lock, heard[-1]) == ("off", 0, False, 0)
     assert "No space left" in status.failure
     seen = read(tmp_path / "t")
     kept = [numbers(seen.get(vp, [])) for vp in range(2)]
@@ -349,7 +349,7 @@ def test_what_a_full_disk_took_is_counted_exactly(tmp_path: Path, monkeypatch: p
     tracer.start(tmp_path / "t", LOCK)
     monkeypatch.setattr(os, "write", FullDisk(3 * PACKET_BYTES))
     count = 0
-    while cpu.trace_mask:
+    while cpu.on.lock:
         cpu.emit.lock_release(count, 0)
         tracer.poll(0)
         count += 1
