@@ -23,12 +23,14 @@ from k42fs.ids import VP, Addr
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
+from k42fs.machine.hand_offs import HandOffs
 from k42fs.machine.interrupts import Interrupts
 from k42fs.machine.latencies import Latencies
-from k42fs.machine.layout import RMW, WORD_BYTES, Kind, Layout, Reference, Refs, Script
+from k42fs.machine.layout import WORD_BYTES, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.memory import Memory, UnmodelledMemory
 from k42fs.machine.messages import Messages
+from k42fs.machine.pace import Pace
 from k42fs.machine.ppc import Ppc
 from k42fs.machine.processor import Processor
 from k42fs.machine.scheduler import Scheduler
@@ -100,6 +102,8 @@ class Machine:
         self._late_before = 0
         self._scheduler = Scheduler(self)
         self._live = LiveDriver(self)
+        self.pace = Pace()
+        self.hand_offs = HandOffs(self)
         self.interrupts = Interrupts(self, self._scheduler.interrupt)
         self.messages = Messages(self, self.interrupts)
         self.ppc = Ppc(self)
@@ -117,6 +121,8 @@ class Machine:
         proc.idle_until(self._furthest - self.config.live_window_cycles)
         th = proc.free_threads.pop() if proc.free_threads else self.new_thread(vp)
         proc.operations += not is_housekeeping
+        if self.pace.hot and not is_housekeeping:
+            self.pace.entered(proc)
         proc.ring.append((proc.clock, ENTER, th.number))
         return th
 
@@ -124,6 +130,8 @@ class Machine:
         """End th's operation. A thread that is still parked goes on by itself and is not used again."""
         proc = th.proc
         self._furthest = max(self._furthest, proc.clock)
+        if self.pace.hot or proc.spin != proc.spin_seen:
+            self.pace.left(proc)
         if th.suspended is None:
             if th.held:
                 raise AssertionError(f"{th!r} leaves while it holds {th.held!r}")
@@ -230,10 +238,6 @@ class Machine:
         if th.level > 1:
             proc = th.proc
             proc.clock = self.core.access(th.vp, code, addr, WORD_BYTES, proc.clock)
-
-    def charge_rmw(self, th: Thread, addr: int) -> None:
-        """Charge a read-modify-write that must not wait for its turn."""
-        self.charge(th, RMW, addr)
 
     def hand_off_cycles(self, giver: int, taker: int, addr: int) -> int:
         """Return how long the hand-off of the lock at *addr* takes, but for the taker's own access to its
@@ -357,11 +361,12 @@ class Machine:
             if self.live and proc.clock:
                 proc.idle_until(now)
             self._base_clocks[proc.vp] = proc.clock
-            proc.work = proc.spin = proc.idle = proc.calls = proc.operations = 0
+            proc.work = proc.spin = proc.spin_seen = proc.idle = proc.calls = proc.operations = 0
         self.script_calls.clear()
         self.lock_calls.clear()
         self.contended.reset()
         self.core.reset_counters()
+        self.hand_offs.reset()
         self.blocks.reset_counters()
 
     @property

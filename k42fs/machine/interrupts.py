@@ -132,7 +132,7 @@ class Interrupts:
     def notify(self, by: Thread, target: Processor) -> int:
         """Send the short message that wakes a thread of *target*; return when it is looked at."""
         machine, proc = self._machine, by.proc
-        mailbox = self._mailbox(target)
+        mailbox = self.mailbox(target)
         machine.charge(by, WRITE, by.stack)  # the message itself
         machine.charge(by, RMW, mailbox)
         if proc.clock > target.interrupt_at:
@@ -142,7 +142,7 @@ class Interrupts:
 
     def receive(self, proc: Processor) -> None:
         """Charge the receipt of such a message."""
-        core, mailbox = self._machine.core, self._mailbox(proc)
+        core, mailbox = self._machine.core, self.mailbox(proc)
         for code in (RMW, READ):
             proc.clock = core.access(proc.vp, code, mailbox, WORD_BYTES, proc.clock)
 
@@ -172,7 +172,8 @@ class Interrupts:
         config = self._machine.config
         return config.ipi_cycles + 2 * config.hop_cycles * config.hops(source.node, target.node)
 
-    def _mailbox(self, proc: Processor) -> Addr:
+    def mailbox(self, proc: Processor) -> Addr:
+        """Return where the short messages to *proc* arrive."""
         if proc.mailbox is None:
             proc.mailbox = self._machine.memory.alloc(proc.vp, DISPATCHER)
         return proc.mailbox

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
 
 NO_VP: Final = -1
+CONTENDED: Final = 0.45
+"""Share of a live lock's acquisitions that had to wait, above which callers who are behind are left room."""
+
+USERS_KEPT: Final = 64
+"""Acquisitions after which a live lock forgets who used it."""
 
 
 class DeadlockError(RuntimeError):
@@ -41,6 +46,7 @@ class LockBase:
         "_granted",
         "_history",
         "_start",
+        "_users",
         "acquisitions",
         "addr",
         "contentions",
@@ -85,6 +91,7 @@ class LockBase:
         self._start = 0  # of the present holding: when nobody else can have the lock any more,
         self._granted = 0  # and when the holder really has it, the hand-off being over
         self._history: Reservations | None = None
+        self._users = 0  # live: processors that had it lately
 
     def __del__(self) -> None:
         if self.contentions:
@@ -136,15 +143,17 @@ class LockBase:
 
         The caller lets th's clock reach that time.
         """
-        now = th.proc.clock
+        now, machine = th.proc.clock, self.machine
         if self._history is None and self.last_vp not in (th.vp, NO_VP):
             # A second processor: from now on clocks may come out of order. One's own clock never does.
-            self._history = Reservations(self.machine.config.history)
+            self._history = Reservations(machine.config.history)
             if self.free_at > self._start:
                 self._history.add(self._start, self.free_at)
         self._start = now
-        if self._history is not None and now < self.free_at:
-            now = self._wait_in_past(th, self._history)
+        if self._history is not None:
+            ahead = self._ahead_of(th) if machine.live and machine.pace.hot else 0
+            if ahead or now < self.free_at:
+                now = self._wait_in_past(th, self._history, ahead)
         self.last_vp = th.vp
         self._granted = now
         return now
@@ -156,21 +165,36 @@ class LockBase:
             return False
         return self._start <= now if self._history is None else self._history.fit(now, 1) > now
 
-    def _wait_in_past(self, th: Thread, history: Reservations) -> int:
+    def _ahead_of(self, th: Thread) -> int:
+        """Return how many others th leaves behind in virtual time that will want this lock before th's time.
+
+        The host may bring several of th's operations before one of theirs (its kernel lets one at a time into
+        a directory). Where many have to wait, each of those is left a holding's room, which it takes when it
+        comes: its clock says that it was in line before th.
+        """
+        if self.acquisitions % USERS_KEPT == 0:
+            self._users = 0
+        self._users |= 1 << th.vp
+        if self.contentions <= CONTENDED * self.acquisitions:
+            return 0
+        return self.machine.pace.behind(th, self._users)
+
+    def _wait_in_past(self, th: Thread, history: Reservations, ahead: int = 0) -> int:
         """Take the first gap from th's clock on; return when the hand-off is over. What lies before the
-        history is skipped, but is no waiting.
+        history is skipped, but is no waiting. Room is left for *ahead* others.
         """
         machine, proc = self.machine, th.proc
         proc.idle_until(history.clamp(proc.clock))
         arrival = proc.clock
         usual = self.held_cycles // self.acquisitions if self.acquisitions else 0
         self._start = history.fit(arrival, usual)
-        if self._start == arrival:
+        if self._start == arrival and not ahead:
             return arrival
-        hand_off = machine.hand_off_cycles(self.last_vp, th.vp, self.addr)
-        if self.blocks and self._start - arrival > machine.config.patience_cycles:
-            hand_off += machine.unblock_cycles(self.last_vp, th.vp)
-        self._start = history.fit(arrival, usual + hand_off)
+        waited = self._start - arrival
+        if ahead:
+            waited += ahead * (usual + machine.hand_off_cycles(self.last_vp, th.vp, self.addr))
+        hand_off = machine.hand_offs.cycles(self.last_vp, th.vp, self.addr, waited, self.blocks)
+        self._start = history.fit(arrival + ahead * (usual + hand_off), usual + hand_off)
         granted = self._start + hand_off
         self._note_wait(granted - arrival)
         proc.ring.append((arrival, LOCK_WAIT, self.addr))

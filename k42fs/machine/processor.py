@@ -38,6 +38,7 @@ class Processor:
         "ring",
         "serial",
         "spin",
+        "spin_seen",
         "switches",
         "vp",
         "work",
@@ -49,6 +50,7 @@ class Processor:
         self.clock = 0
         self.work = 0
         self.spin = 0
+        self.spin_seen = 0  # `spin` when an operation last ended
         self.idle = 0
         self.calls = 0
         self.operations = 0

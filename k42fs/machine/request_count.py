@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from k42fs.machine.layout import RMW
 from k42fs.machine.thread import NO, YES, Thread
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ class RequestCount:
         return YES
 
     def _charge(self, th: Thread) -> None:
-        self.machine.charge_rmw(th, self.addr)
+        self.machine.charge(th, RMW, self.addr)

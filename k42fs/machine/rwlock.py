@@ -185,16 +185,27 @@ class RWLock(LockBase):
             proc.work += cycles
 
     def _take_r(self, th: Thread) -> None:
+        since = -1
         if th.level > 1:
             proc = th.proc
             if proc.clock < self.free_at and self._history is not None and th.vp != self.last_vp:
                 arrival = proc.clock
                 start = self._history.fit(arrival, 0)
                 if start > arrival:
-                    proc.spin_until(start + self.machine.hand_off_cycles(self.last_vp, th.vp, self.addr))
+                    blocks = (
+                        self.machine.live
+                    )  # in a deterministic run who waits so long is queued and parked
+                    hand_offs = self.machine.hand_offs
+                    proc.spin_until(
+                        start + hand_offs.cycles(self.last_vp, th.vp, self.addr, start - arrival, blocks)
+                    )
+                    if blocks:  # the lock is its from then on, though it has yet to wake up
+                        since = start
                     self._note_wait(proc.clock - arrival)
             self._charge(th)
         self._add_reader(th)
+        if since >= 0:
+            self._since[-1] = since
         th.held.append(self)
 
     def _take_w(self, th: Thread) -> None:

@@ -158,7 +158,8 @@ def _calls(machine: Machine) -> dict[str, int]:
 
 
 def _lines(machine: Machine, top: int) -> list[dict[str, Any]]:
-    moved = sorted(machine.core.transfers(), key=lambda item: (-item.transfers, item.line))
+    transfers = machine.hand_offs.added_to(machine.core.transfers())
+    moved = sorted(transfers, key=lambda item: (-item.transfers, item.line))
     return [_line(machine, item) for item in moved[:top]]
 
 

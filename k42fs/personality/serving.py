@@ -35,6 +35,10 @@ WAIT_SECONDS_MAX: Final = 60.0
 """An operation parked longer than this is a bug of ours: it is logged and answered EIO, and the mount lives on."""
 
 
+HOLD_SECONDS: Final = 0.05
+"""How long a request waits for callers that are behind in virtual time. Who brings none by then is thinking."""
+
+
 class Serving:
     """What every handler needs: the machine, its callers and its handles. Base of the operations.
 
@@ -83,6 +87,17 @@ class Serving:
             result: R = done.value
             return result
         return await self.wait(th, coro, effect)
+
+    async def hold(self, th: Thread) -> None:
+        """Let others, who are behind in virtual time and contend with *th*, be served before it."""
+        pace, may_go = self.machine.pace, trio.Event()
+        pace.hold(th, may_go.set)
+        try:
+            async with self._baton.lent():
+                with trio.move_on_after(HOLD_SECONDS):
+                    await may_go.wait()
+        finally:
+            pace.resume(th)
 
     async def wait(
         self,
@@ -156,11 +171,15 @@ def _handler(
 ) -> Callable[..., Coroutine[Any, Any, R]]:
     """Make a handler: *admit* turns a request's arguments into an active thread and the operation's arguments."""
     request = operation.__name__
+    # While names are asked for the kernel holds their directory, and nobody in it could catch up.
+    may_hold = admit is _admit_handle and request != "release"
 
     async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
         th = None
         try:
             th, args = admit(self, args)
+            if may_hold and self.machine.pace.hot and self.machine.pace.is_ahead(th):
+                await self.hold(th)
             coro = operation(self, th, *args)
             try:
                 effect = coro.send(None)
