@@ -32,6 +32,8 @@ class Kind(Enum):
     GLOBAL = auto()  # packed: small objects of one node may share a line; freed anywhere
     GLOBAL_PADDED = auto()  # alone on its lines; freed anywhere
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and each allocation hashes kinds
+
 
 class Reference(NamedTuple):
     """One reference within one line: *offset* bytes from the object (or from the second address)."""

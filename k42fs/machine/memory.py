@@ -154,15 +154,16 @@ class Memory:
 
     def _put(self, vp: int, block: Block, addr: Addr) -> None:
         """Put a free block that shares no line where *vp* will reuse it, or else its home node."""
-        home, limit = addr >> NODE_SHIFT, _list_blocks(block.nbytes)
-        of_node = self._pools.setdefault((block.kind, ~home, block.nbytes), [])
-        if self._config.node(vp) != home:
-            of_node.append(addr)
+        home = addr >> NODE_SHIFT
+        if vp // self._config.processors_per_node != home:
+            self._pools.setdefault((block.kind, ~home, block.nbytes), []).append(addr)
             return
-        own = self._pools.setdefault((block.kind, vp, block.nbytes), [])
+        own = self._pools.get((block.kind, vp, block.nbytes))
+        if own is None:
+            own = self._pools[block.kind, vp, block.nbytes] = []
         own.append(addr)
-        if len(own) > 2 * limit:
-            _move(own, of_node, limit)
+        if len(own) > (limit := _list_blocks(block.nbytes)) * 2:
+            _move(own, self._pools.setdefault((block.kind, ~home, block.nbytes), []), limit)
 
     def _carve(self, vp: int, kind: Kind, size: int, pool: list[Addr]) -> None:
         """Put one fresh page, or one fresh block if that is larger, into *pool*: lowest address on top."""

@@ -1,0 +1,270 @@
+"""What tracing costs at a call site, and from there to the disk, beside the plainest code that could do it.
+
+Every figure is the fastest of many short batches, with the empty loop taken off: other load on the machine makes
+batches slower, never faster. A row has a reference, and its ratio to that is what the budgets are about.
+
+Usage: python -m bench.trace [--quick] [--json FILE] [--csv FILE]
+"""
+
+import csv
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if not __package__:  # run as a file: python bench/trace.py
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from k42fs.machine.tracing.mask import FS, LOCK, all_classes
+from k42fs.machine.tracing.packets import PACKET_BYTES
+from k42fs.machine.tracing.tracer import Tracer
+
+BATCH = 2000  # a batch of some 100 us seldom meets another process
+HEADER = 0x04_20C014
+
+
+@dataclass
+class Cpu:
+    """A processor, as far as tracing goes; its clock has 40 bits, as after minutes of a run."""
+
+    clock: int = 1 << 39
+    is_traced: bool = False
+    on: Any = field(default=None, repr=False)
+    emit: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: ns for each event or test, and how many times the reference that is."""
+
+    row: str
+    ns: float
+    reference: str = ""
+    ratio: float | None = None
+    budget: float | None = None
+
+
+Loop = Callable[[int], None]
+
+
+def fastest(
+    batches: Mapping[str, Loop], rounds: int, after: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Return ns for each turn of the loop in each batch, at best, without the loop.
+
+    All take turns in each round, so that a slower moment of the machine is one for all.
+    """
+
+    def empty(turns: int) -> None:
+        for _ in range(turns):
+            pass
+
+    best = dict.fromkeys(("", *batches), float("inf"))
+    for _ in range(rounds):
+        for name, batch in (("", empty), *batches.items()):
+            start = time.perf_counter_ns()
+            batch(BATCH)
+            best[name] = min(best[name], time.perf_counter_ns() - start)
+            after()
+    return {name: (ns - best[""]) / BATCH for name, ns in best.items()}
+
+
+def guards(batches: int) -> list[Figure]:
+    """Time a class that is off at its call site."""
+    cpu = Cpu()
+    tracer = Tracer([cpu], 10**9)
+    mask, bit = tracer.mask, LOCK
+
+    def bare(turns: int) -> None:
+        for _ in range(turns):
+            if cpu.is_traced:
+                raise AssertionError
+
+    def guard(turns: int) -> None:
+        for _ in range(turns):
+            if cpu.on.lock:
+                raise AssertionError
+
+    def masked(turns: int) -> None:
+        for _ in range(turns):
+            if mask & bit:
+                raise AssertionError
+
+    def unguarded(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.lock_release(turn, turn)
+
+    reference = "bare if: if proc.is_traced"
+    rows = {
+        reference: bare,
+        "guard, class off: if proc.on.lock": guard,
+        "the mask's bit instead: if mask & LOCK": masked,
+        "class off, no guard": unguarded,
+    }
+    best = fastest(rows, batches)
+    return [
+        Figure(
+            name,
+            best[name],
+            reference,
+            best[name] / best[reference] if batch is not bare else None,
+            2.0 if batch is guard else None,
+        )
+        for name, batch in rows.items()
+    ]
+
+
+def emission(batches: int) -> list[Figure]:
+    """Time events of 0, 1, 3 and 6 words; the reference adds the same event's words, with its header, inline."""
+    cpu = Cpu()
+    tracer = Tracer([cpu], 10**9)
+    tracer.set_mask(all_classes())
+    (stream,) = tracer.streams()
+    add = stream.words.extend
+
+    def add0(turns: int) -> None:
+        for _ in range(turns):
+            add((cpu.clock << 32 | HEADER,))
+
+    def add1(turns: int) -> None:
+        for turn in range(turns):
+            add((cpu.clock << 32 | HEADER, turn))
+
+    def add3(turns: int) -> None:
+        for turn in range(turns):
+            add((cpu.clock << 32 | HEADER, turn, turn, turn))
+
+    def add6(turns: int) -> None:
+        for turn in range(turns):
+            add((cpu.clock << 32 | HEADER, turn, turn, turn, turn, turn, turn))
+
+    def emit0(turns: int) -> None:
+        for _ in range(turns):
+            cpu.emit.exception_ip_interrupt()
+
+    def emit1(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.fs_file_purge(turn)
+
+    def emit3(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.clust_obj_rep_create(turn, turn, turn)
+
+    def emit6(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.lock_acquire(turn, turn, turn, turn, turn, turn)
+
+    def packed(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.clust_obj_call(turn, 7, 1, 3, turn)
+
+    whole = cpu.emit.worded("clust_obj_call")
+
+    def worded(turns: int) -> None:
+        for turn in range(turns):
+            whole(turn, 7 << 48 | 3, turn)
+
+    pairs = {0: (add0, emit0), 1: (add1, emit1), 3: (add3, emit3), 6: (add6, emit6)}
+    call = "emitter of an object call"
+    rows = {
+        **{f"list.extend, {words} words and header": plain for words, (plain, _) in pairs.items()},
+        **{f"emitter, {words} words": emit for words, (_, emit) in pairs.items()},
+        f"{call}, 5 fields in 3 words": packed,
+        f"{call}, its words": worded,
+    }
+    best = fastest(rows, batches, stream.words.clear)
+    figures = []
+    for words in pairs:
+        reference, name = f"list.extend, {words} words and header", f"emitter, {words} words"
+        ratio = best[name] / best[reference]
+        figures += [Figure(reference, best[reference]), Figure(name, best[name], reference, ratio, 2.0)]
+    return [*figures, *(Figure(name, best[name]) for name in rows if name.startswith(call))]
+
+
+def to_disk(batches: int) -> list[Figure]:
+    """Time the whole way: guarded event, poll, packet, file."""
+    cpus = [Cpu(), Cpu()]
+    with tempfile.TemporaryDirectory() as scratch:
+        tracer = Tracer(cpus, 10**9)
+        tracer.start(Path(scratch) / "trace", LOCK | FS)
+
+        def batch(turns: int) -> None:
+            for turn in range(turns // 2):
+                for vp, cpu in enumerate(cpus):
+                    cpu.clock += 100
+                    if cpu.on.lock:
+                        cpu.emit.lock_contend_init(turn, turn, turn, turn)
+                    tracer.poll(vp)
+
+        def drain(turns: int) -> None:
+            tracer.drain()
+
+        rounds = max(8, batches // 20)
+        total = events = 0
+        best = float("inf")
+        for _ in range(rounds):
+            start = time.process_time_ns()
+            for _ in range(20):
+                batch(BATCH)
+            drain(BATCH)
+            spent = time.process_time_ns() - start
+            best = min(best, spent / (20 * BATCH))
+            total, events = total + spent, events + 20 * BATCH
+        status = tracer.stop()
+    return [
+        Figure("guard, 4 words, poll, packet, file: best round", best),
+        Figure("the same, mean of CPU time", total / events),
+        Figure("bytes for each event of 4 words, header included", status.bytes_written / status.events),
+    ]
+
+
+def table(figures: list[Figure]) -> Table:
+    out = Table(title="tracing: ns, fastest batch")
+    out.add_column("what")
+    out.add_column("ns", justify="right")
+    out.add_column("ratio", justify="right")
+    out.add_column("budget", justify="right", style="dim")
+    for each in figures:
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}x"
+        budget = "" if each.budget is None else f"{each.budget:.1f}x"
+        out.add_row(each.row, f"{each.ns:.1f}", ratio, budget)
+    return out
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer batches: a tenth of the time.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures as JSON.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the figures as CSV.")
+def main(quick: bool, json_path: Path | None, csv_path: Path | None) -> None:
+    """Measure what tracing costs."""
+    batches = 150 if quick else 1500
+    figures = [*guards(batches), *emission(batches), *to_disk(batches)]
+    Console().print(table(figures))
+    conditions = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "batches": batches,
+        "batch": BATCH,
+        "packet_bytes": PACKET_BYTES,
+    }
+    rows = [asdict(each) for each in figures]
+    if json_path:
+        json_path.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=2) + "\n")
+    if csv_path:
+        with csv_path.open("w", newline="") as file:
+            out = csv.DictWriter(file, list(rows[0]))
+            out.writeheader()
+            out.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
