@@ -29,9 +29,17 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     thread.py         `th`: how methods charge the machine, three variants
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks
+    watch.py          spinning on a cached line
+    spin_lock.py, spin_locks.py     locks to compare K42's with
+    barrier.py        central, tree, blocking
+    live.py           live driver: operations inline
+    pace.py           live callers that contend are kept abreast
+    interrupts.py, messages.py, shootdown.py     one processor gets another's attention
+    hand_offs.py      hand-offs whose other side has gone on
+    ppc.py            procedure calls across address spaces
+    allocator.py      K42's allocator, its own traffic charged
     scheduler.py      deterministic driver: lowest clock first
     trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
-    live.py           live driver: operations inline
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together
     validation/       experiments with known outcomes, on top of all this
