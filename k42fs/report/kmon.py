@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k42fs.machine.tracing.schema import Event, Schema
+from k42fs.report.decode import Record
 from k42fs.report.filters import Source
 from k42fs.report.kmon_rows import UNKNOWN, Row
 from k42fs.report.names import Names
@@ -79,8 +80,8 @@ class Entities:
         self._names = names
         self._processes: dict[int, str] = {}
         self._spawns = {schema.by_attribute[name].id: word for name, word in SPAWNS.items()}
-        self._readers = {each.id: self._reader(each) for each in schema.events() if each.context}
-        self._special = {*self._readers, *self._spawns}
+        self.readers = {each.id: self._reader(each) for each in schema.events() if each.context}
+        self._special = {*self.readers, *self._spawns}
         self._modes = schema.types["mode"].values
         self._numbers: dict[tuple[int, int], int] = {(-1, 0): UNKNOWN}
         self._met: dict[tuple[int, int, int], int] = {}
@@ -117,13 +118,27 @@ class Entities:
         """Note in *row*, whose event *base* is the first of these, who runs from when on; learn names."""
         if self._special.isdisjoint(ids):
             return
-        readers, spawns = self._readers, self._spawns
+        readers, spawns = self.readers, self._spawns
         for index, number in enumerate(ids):
             if number in readers:
                 row.switch(base + index, readers[number](payloads[index]))
             elif number in spawns:
                 words = payloads[index]
                 self._processes[words[0]] = self._names.text(words[spawns[number]])
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Learn what processes are called."""
+        for _, _, number, words in records:
+            if number in self._spawns:
+                self._processes[words[0]] = self._names.text(words[self._spawns[number]])
+
+    def is_idle(self, number: int) -> bool:
+        """Return whether *number*, which this gave, stands for idling."""
+        return number == self._numbers.get((0, 1))
+
+    def pid(self, number: int) -> int:
+        """Return the process that *number*, given to a process or the kernel, stands for."""
+        return next(key[0] for key, found in self._numbers.items() if found == number)
 
     def named(self) -> list[Entity]:
         """Return every entity met, by its number."""

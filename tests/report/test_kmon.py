@@ -170,7 +170,7 @@ def test_too_many_events_become_columns_that_fit(
     payload = pack_rows(made.rows, made.begin, made.end)
     assert payload.level == "column"
     assert len(payload.data) <= 1500
-    assert payload.columns < kmon_payload.COLUMNS_MAX // 4
+    assert payload.columns < kmon_payload.COLUMNS_MAX // 2
 
 
 def test_counts_by_span_add_up(tmp_path: Path) -> None:
