@@ -61,10 +61,20 @@ class Emitters:
 
         It is good until the tracer switches.
         """
+        return self._one(name, stamped_source)
+
+    def worded(self, name: str) -> Emitter:
+        """Return an emitter that takes whole words: for who has its fields together already.
+
+        It is good until the tracer switches.
+        """
+        return self._one(name, worded_source)
+
+    def _one(self, name: str, source: Callable[[Event], str]) -> Emitter:
         event = load().by_attribute[name]
         if getattr(type(self), name) is _nothing:
             return _nothing
-        return _maker(name)(self.names if event.is_name else self.own)
+        return _maker(name, source)(self.names if event.is_name else self.own, self.cpu)
 
 
 def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]:
@@ -80,9 +90,9 @@ def _method(attribute: str) -> Emitter:
 
 
 @cache
-def _maker(attribute: str) -> Callable[[Extend], Emitter]:
-    """Return what makes the stamped emitter of an event, given a list's extend."""
-    made: Callable[[Extend], Emitter] = _made("make", maker_source(load().by_attribute[attribute]))
+def _maker(attribute: str, source: Callable[[Event], str]) -> Callable[[Extend, HasClock], Emitter]:
+    """Return what makes a special emitter of an event, given a list's extend and a processor."""
+    made: Callable[[Extend, HasClock], Emitter] = _made("make", source(load().by_attribute[attribute]))
     return made
 
 
@@ -100,11 +110,19 @@ def method_source(event: Event) -> str:
     )
 
 
-def maker_source(event: Event) -> str:
+def stamped_source(event: Event) -> str:
     """Return the text of what makes *event*'s stamped emitter."""
     parameters = ", ".join(["stamp_", *(each.name for each in event.fields)])
     body = _body(event, "extend_", "stamp_", "        ")
-    return f"def make(extend_):\n    def emitter({parameters}):\n{body}    return emitter\n"
+    return f"def make(extend_, cpu_):\n    def emitter({parameters}):\n{body}    return emitter\n"
+
+
+def worded_source(event: Event) -> str:
+    """Return the text of what makes *event*'s emitter of whole words. Its length must be fixed."""
+    assert event.is_fixed, f"{event.qualified} has no fixed words"
+    parameters = ", ".join(f"word{index}" for index in range(event.words - 1))
+    items = ", ".join([f"{event.words << LENGTH_SHIFT | event.id:#x}", "cpu_.clock", parameters])
+    return f"def make(extend_, cpu_):\n    def emitter({parameters}):\n        extend_(({items}))\n    return emitter\n"
 
 
 def _body(event: Event, extend: str, stamp: str, indent: str) -> str:
@@ -146,7 +164,8 @@ class HasClock(Protocol):
 
 def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]: ...
 def method_source(event: Event) -> str: ...
-def maker_source(event: Event) -> str: ...
+def stamped_source(event: Event) -> str: ...
+def worded_source(event: Event) -> str: ...
 def stub() -> str: ...
 
 class Emitters:
@@ -156,6 +175,7 @@ class Emitters:
     @classmethod
     def switch(cls, mask: int) -> None: ...
     def stamped(self, name: str) -> Emitter: ...
+    def worded(self, name: str) -> Emitter: ...
 '''
 
 

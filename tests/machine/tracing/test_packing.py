@@ -110,5 +110,8 @@ def test_emitters_write_what_the_packer_does(data: st.DataObject) -> None:
     getattr(emit, one.attribute)(*values)
     emit.stamped(one.attribute)(stamp, *values)
     head, *payload = pack(one, 0, values)
-    assert words == [head, stamp, *payload] * 2
+    assert [word & WORD_MASK for word in words] == [head, stamp, *payload] * 2
+    if one.is_fixed:
+        emit.worded(one.attribute)(*payload)
+        assert words[2 * len(payload) + 4 :] == [head, stamp, *payload]
     assert unpack(one, [head, *payload]) == tuple(values)

@@ -1,0 +1,3 @@
+def split_list(
+    words: list[int], last: int, room_words: int, max_gap: int
+) -> list[tuple[int, bytes, int, int, int, int]] | None: ...
