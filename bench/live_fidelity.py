@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Generator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -156,7 +156,7 @@ def serve(directory: str, path: str, processors: int) -> None:
     vars(mount)["Operations"] = Recording
     mount.serve(directory, MountOptions(processors=processors), "", lambda: None)
     statistics = made[0].machine.statistics(ALL)
-    Path(path).write_bytes(pickle.dumps((made[0].recorded, statistics)))
+    Path(path).write_bytes(pickle.dumps(([astuple(request) for request in made[0].recorded], statistics)))
 
 
 def live(is_shared: bool, files: int, processors: int) -> tuple[list[Request], dict[str, Any]]:
@@ -182,8 +182,8 @@ def live(is_shared: bool, files: int, processors: int) -> tuple[list[Request], d
                 client.stdin.close()
             for client in clients:
                 assert client.wait() == 0, "a client failed"
-        requests, statistics = pickle.loads(answer.read_bytes())
-    return requests, statistics
+        rows, statistics = pickle.loads(answer.read_bytes())
+    return [Request(*row) for row in rows], statistics
 
 
 # --- the deterministic run

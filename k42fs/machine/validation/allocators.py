@@ -66,14 +66,14 @@ def returned(list_max: int, blocks: int) -> float:
 
 def allocation(effort: Effort) -> Findings:
     """E12: all three."""
-    sweep = effort.pick(quick=(1, 2, 4, 16), normal=(1, 2, 4, 8, 16, 32, 64))
+    sweep = effort.pick(quick=(1, 2, 4, 16), normal=(1, 2, 4, 8, 16, 32))
     local = {n: pairs(n, True) for n in sweep}
     pool = {n: pairs(n, False)[0] for n in sweep}
     checks = [Check(f"own lists, P={n}, to P=1", n, local[n][0] / local[1][0], relative(0.01)) for n in sweep]
     checks += [Check(f"own lists, P={n}: misses when warm", 0, local[n][1], SAME) for n in sweep]
     checks += [Check(f"pool, P={n}, to P=4", pool[4], pool[n], relative(0.05)) for n in sweep if n > 4]
     for list_max in effort.pick(quick=(63,), normal=(63, 4095)):
-        per_block = returned(list_max, 8 * list_max)
+        per_block = returned(list_max, 3 * list_max)
         checks.append(
             Check(f"atomics per block, lists of {list_max}", 1 / list_max, per_block, relative(0.1))
         )
@@ -90,4 +90,4 @@ def _misses(machine: Machine, vp: int) -> int:
     return sum(machine.core.counters(vp).misses.values())
 
 
-EXPERIMENTS = (Experiment("E12", "allocation: own lists, one pool, remote frees", allocation, weight=15),)
+EXPERIMENTS = (Experiment("E12", "allocation: own lists, one pool, remote frees", allocation, weight=30),)
