@@ -1,9 +1,10 @@
 """Rates of the coherence cores, compiled and pure, and the memory of the compiled one.
 
-Every round measures each row once on each core, so that a disturbance of the machine falls on all of them;
-the median of the rounds counts, and the best is shown beside it, for on a busy machine that is nearer to what
-a quiet one does. With --pycachesim (an executable Python that has the package of that name, or "install" to
-put it into a temporary virtual environment) the trace of one processor is run through that simulator too.
+Rates are per second of this process's CPU time. Every round measures each row once on each core, so that a
+disturbance of the machine falls on all of them; the median of the rounds counts, and the best is shown beside
+it, for what other processes leave in the caches slows this one down too. With --pycachesim (an executable
+Python that has the package of that name, or "install" to put it into a temporary virtual environment) the
+trace of one processor is run through that simulator as well.
 
 Usage: python -m bench.machine [--quick] [--pycachesim PYTHON] [--json FILE] [--csv FILE]
 """

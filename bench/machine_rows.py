@@ -43,9 +43,9 @@ def _batch(config: MachineConfig, trace: TraceArrays) -> Iterator[float]:
         trace = TraceArrays(*(column[: len(column) // 10] for column in trace))
     core.run(trace, clocks)  # the caches are cold before
     while True:
-        start = time.perf_counter()
+        start = time.process_time()
         core.run(trace, clocks)
-        yield len(trace.cpus) / (time.perf_counter() - start)
+        yield len(trace.cpus) / (time.process_time() - start)
 
 
 def _items(config: MachineConfig) -> Iterator[float]:
@@ -53,27 +53,27 @@ def _items(config: MachineConfig) -> Iterator[float]:
     items = list(map(TraceItem, *mixed(config, CALLS)))
     core.run(items, clocks)
     while True:
-        start = time.perf_counter()
+        start = time.process_time()
         core.run(items, clocks)
-        yield len(items) / (time.perf_counter() - start)
+        yield len(items) / (time.process_time() - start)
 
 
 def _touches() -> Iterator[float]:
     access, now = core_for(SIXTEEN).access, 0
     while True:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(CALLS):
             now = access(3, READ, 4096, 8, now)
-        yield CALLS / (time.perf_counter() - start)
+        yield CALLS / (time.process_time() - start)
 
 
 def _scripts() -> Iterator[float]:
     script, refs, now = core_for(SIXTEEN).script, VISIT.for_line(64), 0
     while True:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(CALLS):
             now, _stopped = script(3, refs, 1 << 20, 0, now, NEVER, 0)
-        yield CALLS / (time.perf_counter() - start)
+        yield CALLS / (time.process_time() - start)
 
 
 def _events(processors: int) -> Iterator[float]:
@@ -88,9 +88,9 @@ def _events(processors: int) -> Iterator[float]:
         machine = Machine(replace(WHOLE, processors=processors))
         for vp in range(processors):
             machine.spawn(VP(vp), body)
-        start = time.perf_counter()
+        start = time.process_time()
         machine.run()
-        yield each * processors / (time.perf_counter() - start)
+        yield each * processors / (time.process_time() - start)
 
 
 ROWS: Final = (
@@ -119,7 +119,7 @@ def other_simulator() -> Iterator[float]:
     loads = [addr for addr, code in zip(trace.addrs, trace.codes, strict=True) if code == READ]
     stores = [addr for addr, code in zip(trace.addrs, trace.codes, strict=True) if code != READ]
     while True:  # it has no trace of both: its best is all loads in one call, then all stores
-        start = time.perf_counter()
+        start = time.process_time()
         simulator.load(loads, length=8)
         simulator.store(stores, length=8)
-        yield len(trace.cpus) / (time.perf_counter() - start)
+        yield len(trace.cpus) / (time.process_time() - start)
