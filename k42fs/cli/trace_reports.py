@@ -116,18 +116,19 @@ def finish(sources: Sequence[Source]) -> None:
 @filtered
 @formed
 @click.option("--strip", is_flag=True, help="Values only.")
+@click.option(
+    "--definitions", is_flag=True, help="Also the stream of definitions: names of objects, locks, ..."
+)
 @RECORDING
-def list_command(recording: str, form: str, strip: bool, **options: Any) -> None:  # noqa: ANN401
+def list_command(recording: str, form: str, strip: bool, definitions: bool, **options: Any) -> None:  # noqa: ANN401
     """List every event, in order of time: seconds, processor, event, what is in it."""
     from k42fs.report.listing import listing, listing_csv, listing_json
 
     source = source_of(recording, options)
-    pour(
-        {"json": listing_json, "csv": listing_csv}[form](source)
-        if form != "text"
-        else listing(source, strip),
-        source,
-    )
+    if form == "text":
+        pour(listing(source, strip, definitions), source)
+    else:
+        pour({"json": listing_json, "csv": listing_csv}[form](source, definitions), source)
 
 
 @click.command("locks")

@@ -70,20 +70,21 @@ def tree(source: Source, request: Request) -> Node:
     stack: list[Node] = [top]
     serving: list[int] = []
     thread = ours = 0
-    for records in source.trace.records(source.trace.streams[request.vp], ids, request.began, request.ended):
+    # From the recording's start, for the last switch of threads before the request says whose it is.
+    for records in source.trace.records(source.trace.streams[request.vp], ids, 0, request.ended):
         for time, vp, number, words in records:
-            if not request.began <= time <= request.ended:
-                continue
             what = ids[number]
-            if what == "fuse_op_enter":
+            if what == "scheduler_cur_thread":
+                thread = words[0]
+            elif not request.began <= time <= request.ended:
+                continue
+            elif what == "fuse_op_enter":
                 serving.append(words[0])
                 if words[0] == request.unique:
                     ours = thread
             elif what == "fuse_op_exit":
                 if words[0] in serving:
                     serving.remove(words[0])
-            elif what == "scheduler_cur_thread":
-                thread = words[0]
             elif serving and serving[-1] == request.unique and thread == ours:
                 _happened(source, stack, what, time, vp, words)
     for node in stack[1:]:

@@ -113,8 +113,8 @@ def lines(source: Source) -> list[Line]:
                 place.processors.add(vp)
                 if vp in serving:
                     place.pids.add(serving[vp])
-                if kind in (TRUE_SHARING, FALSE_SHARING):
-                    place.others[taken.get((vp, address), 0)] += 1
+                if kind in (TRUE_SHARING, FALSE_SHARING) and (other := taken.get((vp, address))):
+                    place.others[other] += 1
                 near = supplier if supplier != MEMORY else None
                 is_near = node_of(vp) == (address >> NODE_SHIFT if near is None else node_of(near))
                 _count(place.moves, kind, access, near is not None, is_near, cycles)

@@ -14,43 +14,54 @@ from io import StringIO
 from typing import Any, Final
 
 from k42fs.machine.tracing.formats import formatter, value_name
+from k42fs.machine.tracing.packets import NAMES_CPU
 from k42fs.machine.tracing.packing import unpack
 from k42fs.machine.tracing.schema import Event, Field
 from k42fs.report.decode import Record
 from k42fs.report.fields import expression
 from k42fs.report.filters import Source
+from k42fs.report.merge import merged
 
 NAME_WIDTH: Final = 35
 
 Words = list[int]
 
 
-def listing(source: Source, strip: bool = False) -> Iterator[str]:
+def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
+    """Yield what is to be listed; the stream of definitions after the processors', as the last of them."""
+    if not definitions:
+        return source.records()
+    streams = [source.of(vp) for vp in source.processors]
+    return merged([*streams, source.trace.records(source.trace.definitions)])
+
+
+def listing(source: Source, strip: bool = False, definitions: bool = False) -> Iterator[str]:
     """Yield the listing, many lines at a time. With *strip*, the values only."""
     show = {each.id: _shower(each, source) for each in source.trace.schema.events()}
     name = {each.id: f"{each.constant:<{NAME_WIDTH}} " for each in source.trace.schema.events()}
+    on = {vp: f"{vp:4d}" for vp in source.processors} | {NAMES_CPU: "   -"}
     begin, second = source.trace.begin, source.trace.ticks_per_second
-    for records in source.records():
+    for records in _records(source, definitions):
         if strip:
             lines = [" ".join(map(str, _values(source, record).values())) for record in records]
         else:
             lines = [
-                f"{(time - begin) / second:14.9f} {vp:4d} {name[number]}{show[number](words)}".rstrip()
+                f"{(time - begin) / second:14.9f} {on[vp]} {name[number]}{show[number](words)}".rstrip()
                 for time, vp, number, words in records
             ]
         yield "\n".join(lines) + "\n"
 
 
-def listing_json(source: Source) -> Iterator[str]:
+def listing_json(source: Source, definitions: bool = False) -> Iterator[str]:
     """Yield one JSON object for each event, a line each."""
-    for records in source.records():
+    for records in _records(source, definitions):
         yield "".join(json.dumps(_about(source, record)) + "\n" for record in records)
 
 
-def listing_csv(source: Source) -> Iterator[str]:
+def listing_csv(source: Source, definitions: bool = False) -> Iterator[str]:
     """Yield CSV: time, processor, event, and its fields as JSON."""
     yield "ticks,vp,event,fields\n"
-    for records in source.records():
+    for records in _records(source, definitions):
         out = StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for record in records:

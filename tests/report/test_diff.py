@@ -1,0 +1,40 @@
+"""`diff`: what changed is named, what did not is left out."""
+
+from pathlib import Path
+
+from tests.machine.tracing.lab import HandTrace
+from tests.report.lab import call, run, said
+
+
+def recorded(directory: Path, calls: int, waited: int, last: int = 100_000) -> Path:
+    trace = HandTrace(directory)
+    trace.event(0, 0, "clust_obj_method_name", 1, "DirObject", "lookup")
+    trace.event(0, 0, "lock_lock_name", 0x10, 0, "dirlock", "BLock")
+    for serial in range(calls):
+        call(trace, 0, 1000 * serial, 1000 * serial + 100, 7, 1, serial)
+    trace.event(0, 50_000, "lock_acquire", 0x10, 1, "a.py:1 f", waited, 0, "a.py:2 g")
+    trace.event(0, last, "control_traced_stop")
+    return trace.close()
+
+
+def test_changes_are_counted_and_put_in_words(tmp_path: Path) -> None:
+    before, after = recorded(tmp_path / "a", 4, 800), recorded(tmp_path / "b", 6, 0)
+    found = said("diff", before, after)
+    shown = [
+        (row["what"], row["measure"], row["before"], row["after"], row["said"]) for row in found["calls"]
+    ]
+    assert shown == [
+        ("DirObject.lookup", "self_ns", 400, 600, "+50.0%"),
+        ("DirObject.lookup", "calls", 4, 6, "+50.0%"),
+    ]
+    assert [(row["measure"], row["change"], row["said"]) for row in found["locks"]] == [
+        ("waited_ns", -800, "gone"),
+        ("contentions", -1, "gone"),
+    ]
+    assert found["lines"] == []
+    assert found["notes"] == []
+
+
+def test_recordings_of_other_lengths_say_so(tmp_path: Path) -> None:
+    before, after = recorded(tmp_path / "a", 4, 0), recorded(tmp_path / "b", 4, 0, last=400_000)
+    assert "counts are not scaled" in run("diff", before, after).stderr
