@@ -241,7 +241,7 @@ class Trace:
             for offset in range(0, size - PACKET_BYTES + 1, PACKET_BYTES):
                 source.seek(offset)
                 head = decode_head(source.read(HEAD_BYTES))
-                if head is not None and _is_sane(head):
+                if head is not None and is_sane(head):
                     yield Place(file, offset, head)
                 else:
                     self._headless[file] += 1
@@ -270,7 +270,7 @@ class Trace:
         return ordered
 
 
-def _is_sane(head: PacketHead) -> bool:
+def is_sane(head: PacketHead) -> bool:
     """Return whether a head's own numbers agree with each other."""
     bits = 8 * PACKET_BYTES
     return (
