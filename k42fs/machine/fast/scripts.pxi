@@ -2,7 +2,7 @@
 
 cdef enum:
     SCRIPTS_MAX = 16384
-    AHEAD = 8  # references of a trace between the fetch of what one needs and its turn
+    AHEAD = 16  # references of a trace between the fetch of what one needs and its turn
 
 
 cdef inline Compiled *script_slot(Scripts *scripts, void *key) noexcept:
