@@ -67,8 +67,8 @@ def numbers(text: str) -> list[int]:
     """Return the numbers in "0,2,8-11". Raises InvalidArgumentError."""
     found: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit()):
+        first, dash, last = part.partition("-")
+        if not (first.isdigit() and (last if dash else first).isdigit()):
             raise InvalidArgumentError(f"{text!r} is no list of numbers: 0,2,8-11")
         if not int(first) <= int(last or first) <= 1 << 16:
             raise InvalidArgumentError(f"{part!r} is no range of processors")
@@ -121,7 +121,10 @@ def finish(sources: Sequence[Source]) -> None:
 )
 @RECORDING
 def list_command(recording: str, form: str, strip: bool, definitions: bool, **options: Any) -> None:  # noqa: ANN401
-    """List every event, in order of time: seconds, processor, event, what is in it."""
+    """List every event in order of time.
+
+    A line each, as K42's traceTool: seconds since the first event, processor, event, what is in it.
+    """
     from k42fs.report.listing import listing, listing_csv, listing_json
 
     source = source_of(recording, options)
@@ -138,7 +141,11 @@ def list_command(recording: str, form: str, strip: bool, definitions: bool, **op
 @click.option("--objects", is_flag=True, help="One entry for each lock, by its object, not for each class.")
 @RECORDING
 def locks_command(recording: str, form: str, by: str, objects: bool, **options: Any) -> None:  # noqa: ANN401
-    """Show lock contention in lock_stat's format: waits, bounces, holds, who waited and who held."""
+    """Show lock contention in lock_stat's format.
+
+    Times in microseconds. Under a lock that was waited for: call sites that waited, then those that held it.
+    JSON and CSV have each lock with its object, too.
+    """
     from k42fs.report.locks import locks_report
 
     source = source_of(recording, options)
@@ -150,7 +157,11 @@ def locks_command(recording: str, form: str, by: str, objects: bool, **options: 
 @formed
 @RECORDING
 def c2c_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
-    """Show the cache lines that processors fight over: which fields, from which source lines, false or true."""
+    """Show the cache lines that processors fight over, and where.
+
+    First which fields share a line, false sharing told from true, and the source lines that use them; then the
+    tables of `perf c2c report`, with the object, the field and the other side's source lines added.
+    """
     from k42fs.report.c2c import c2c_report
 
     source = source_of(recording, options)
@@ -176,7 +187,10 @@ def calls_command(
     by_class: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Show the calls of clustered objects: how many, how long, how many failed."""
+    """Show calls of objects: how many, how long, how many failed.
+
+    "self" is the time of a method without the calls it made; -c counts that as strace counts a system call.
+    """
     from k42fs.report import call_tree, calls
 
     if sum((summary, hist, tree or request is not None)) > 1:
@@ -198,7 +212,10 @@ def calls_command(
 @click.option("--hist", is_flag=True, help="Latencies of each operation in powers of two.")
 @RECORDING
 def requests_command(recording: str, form: str, log: bool, hist: bool, **options: Any) -> None:  # noqa: ANN401
-    """Show the kernel's requests: latencies by operation, in wall time and in cycles, or a log of them."""
+    """Show the kernel's requests: latencies, or a log of them.
+
+    Latencies by operation are in wall time in one table and in the machine's cycles in another.
+    """
     from k42fs.report.requests import access_log, requests_report
 
     source = source_of(recording, options)
@@ -213,7 +230,10 @@ def requests_command(recording: str, form: str, log: bool, hist: bool, **options
 @formed
 @RECORDING
 def time_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
-    """Show who used the processors and for whom: adds up to processors x time exactly."""
+    """Show who used the processors, and for whom.
+
+    Each slot of time is billed once, so that all bills add up to processors x time exactly.
+    """
     from k42fs.report.breakdown import time_report
 
     source = source_of(recording, options)
@@ -237,7 +257,7 @@ def sharing_command(recording: str, form: str, **options: Any) -> None:  # noqa:
 @formed
 @RECORDING
 def swaps_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN401
-    """Show the hot swaps: of what, how long, how long in each phase."""
+    """Show hot swaps: of what, how long, how long in each phase."""
     from k42fs.report.swaps import swaps_report
 
     source = source_of(recording, options)
@@ -262,7 +282,7 @@ def generations_command(recording: str, form: str, **options: Any) -> None:  # n
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 def diff_command(before: str, after: str, form: str, **options: Any) -> None:  # noqa: ANN401
-    """Show what changed from recording A to B: calls, locks, cache lines, time."""
+    """Show what changed in calls, locks, lines, time from A to B."""
     from k42fs.report.diff import diff_report
 
     old, new = source_of(before, options), source_of(after, options)

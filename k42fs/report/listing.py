@@ -104,8 +104,8 @@ def _shower(event: Event, source: Source) -> Callable[[Words], str]:
         show = formatter(event, source.names.text, source.names.site)
         return lambda words: show(unpack(event, [0, *words]))
     text = " ".join(f"{each.name} {{{_in_words(each)}}}" for each in event.fields)
-    scope: dict[str, object] = {"string": _Known(source.names.text), "site": _Known(source.names.site)}
-    scope |= {each.name: _Known(partial(value_name, each)) for each in event.fields}
+    scope: dict[str, object] = {"_string": _Known(source.names.text), "_site": _Known(source.names.site)}
+    scope |= {f"_of_{each.name}": _Known(partial(value_name, each)) for each in event.fields}
     made: Callable[[Words], str] = eval(f"lambda w: f'{text}'", scope)
     return made
 
@@ -126,7 +126,7 @@ def _in_words(field: Field) -> str:
     """Return what stands in the braces of an f-string for *field*: its value as its type shows it."""
     value = expression(field)
     if field.type.role in ("string", "site"):
-        return f"string[{value}]" if field.type.role == "string" else f"site[{value}]"
+        return f"_string[{value}]" if field.type.role == "string" else f"_site[{value}]"
     if field.type.values:
-        return f"{field.name}[{value}]"
+        return f"_of_{field.name}[{value}]"
     return f"{value}:#x" if field.type.base == 16 else value

@@ -98,7 +98,7 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
         console.print(_rich(table) if table.rows else Text("(nothing)"))
         if table.limit is not None and len(table.rows) > table.limit:
             console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _rich(table: Table) -> RichTable:

@@ -1,0 +1,75 @@
+"""The commands of `k42fs trace`: every one survives every recording, in every form, and says what was lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from k42fs.cli.trace import COMMANDS
+from tests.machine.tracing.lab import HandTrace
+from tests.report.lab import call, request, run
+
+REPORTS = sorted(name for name, module in COMMANDS.items() if module == "k42fs.cli.trace_reports")
+FORMS = ("text", "json", "csv")
+
+
+def arguments(command: str, recording: Path) -> list[str | Path]:
+    return [command, recording, *([recording] if command == "diff" else [])]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    trace = HandTrace(tmp_path / "t")
+    request(trace, 0, 10, 90, 1, 1, 1, 7)
+    call(trace, 0, 20, 80, 7, 1, 1)
+    return trace.close()
+
+
+def test_every_report_is_a_command() -> None:
+    assert len(REPORTS) == 10
+    for command in REPORTS:
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert "--object" in result.output
+
+
+@pytest.mark.parametrize("command", REPORTS)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_report_has_every_form(recording: Path, command: str, form: str) -> None:
+    result = run(*arguments(command, recording), "--format", form)
+    assert result.exit_code == 0, result.output
+    if form == "json":
+        objects = result.stdout.splitlines() if command == "list" else [result.stdout]
+        assert all(map(json.loads, objects))
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_an_empty_recording_has_an_empty_report(tmp_path: Path, command: str) -> None:
+    HandTrace(tmp_path / "t").close()
+    result = run(*arguments(command, tmp_path / "t"))
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_of_a_damaged_recording_the_rest_is_reported_and_the_status_is_1(
+    recording: Path, command: str
+) -> None:
+    with (recording / "cpu0").open("ab") as file:
+        file.write(b"torn")
+    result = run(*arguments(command, recording))
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert "4 bytes at the ends of files are no whole packet" in result.stderr
+    assert result.stdout
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_what_is_no_recording_is_refused(tmp_path: Path, command: str) -> None:
+    result = run(*arguments(command, tmp_path / "none"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("k42fs: ")
+
+
+def test_only_one_kind_of_calls_at_a_time(recording: Path) -> None:
+    result = run("calls", "-c", "--tree", recording)
+    assert result.exit_code == 1
+    assert "only one" in result.stderr

@@ -1,0 +1,113 @@
+"""Filters choose by time, processor, class, object, path and process, alone and together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.machine.tracing.lab import HandTrace
+from tests.report.lab import call, request, run, said
+
+LOOKUP, OPEN = 1, 14
+A, B = 7, 8
+LOCK, LINE = 0x1000, 0x8000
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Process 70 asks for /a on processor 0 from 100 to 200, process 71 for /b on processor 1 from 150 to 250."""
+    trace = HandTrace(tmp_path / "t", processors=2, ticks_per_second=1000)
+    for ref, name in ((A, "/d/a"), (B, "/d/b")):
+        trace.event(0, 0, "clust_obj_object_name", ref, "DirObject", name)
+        trace.event(0, 0, "lock_lock_name", LOCK + ref, ref, "dirlock", "BLock")
+        trace.event(0, 0, "cache_line_name", LINE + 128 * ref, 0, 128, f"DirObject {name}", "dirlock")
+    trace.event(0, 0, "control_traced_start")
+    for vp, ref, pid in ((0, A, 70), (1, B, 71)):
+        at = 100 + 50 * vp
+        request(trace, vp, at, at + 100, ref, LOOKUP, 1, pid, args=(f"name{vp}", 0, 0))
+        call(trace, vp, at + 10, at + 90, ref, 1, ref)
+        trace.event(vp, at + 20, "lock_acquire", LOCK + ref, 1, "a.py:1 f", 0, -1, 0)
+        trace.event(vp, at + 30, "cache_miss", LINE + 128 * ref, 0, 0, 0, -1, 9, "a.py:2 f")
+    return trace.close()
+
+
+def listed(recording: Path, *options: str) -> list[tuple[int, int, str]]:
+    """Return (stamp, processor, event) of what is listed."""
+    result = run("list", recording, "--format", "json", *options)
+    assert result.exit_code == 0, result.output
+    rows = map(json.loads, result.stdout.splitlines())
+    return [(row["ticks"], row["vp"], row["event"].rpartition("::")[2]) for row in rows]
+
+
+def on(recording: Path, *options: str) -> set[int]:
+    return {vp for _, vp, _ in listed(recording, *options)}
+
+
+def test_time_is_counted_from_the_start_and_includes_both_ends(recording: Path) -> None:
+    assert [stamp for stamp, _, _ in listed(recording, "--from", "0.13", "--to", "0.17")] == [
+        130,
+        150,
+        150,
+        160,
+        170,
+    ]
+    assert len(listed(recording, "--to", "0.1")) == 3
+
+
+def test_processors(recording: Path) -> None:
+    assert on(recording, "--vp", "1") == {1}
+    assert on(recording, "--vp", "0-1") == {0, 1}
+
+
+def test_classes(recording: Path) -> None:
+    assert {event for *_, event in listed(recording, "--class", "Lock,Cache")} == {"Acquire", "Miss"}
+
+
+@pytest.mark.parametrize("what", ["7", "0x7", "DirObject /d/a", "/d/a", "*/a"])
+def test_an_object_by_ref_or_name_has_its_calls_locks_and_lines(recording: Path, what: str) -> None:
+    found = listed(recording, "--object", what)
+    if what.isalnum():  # a ref says nothing of lines, which are known by name
+        found.append((130, 0, "Miss"))
+    assert sorted(found) == [(110, 0, "Call"), (120, 0, "Acquire"), (130, 0, "Miss"), (190, 0, "Return")]
+
+
+def test_a_class_of_objects(recording: Path) -> None:
+    assert len(listed(recording, "--object", "DirObject")) == 8
+
+
+@pytest.mark.parametrize("path", ["/d/b", "/d/[b]", "name1"])
+def test_a_path_has_the_requests_that_touch_it(recording: Path, path: str) -> None:
+    found = listed(recording, "--path", path)
+    assert [(stamp, event) for stamp, _, event in found] == [
+        (150, "OpEnter"), (150, "OpArgs"), (160, "Call"), (170, "Acquire"), (180, "Miss"), (240, "Return"),
+        (250, "OpExit"),
+    ]  # fmt: skip
+
+
+def test_a_process_has_its_requests(recording: Path) -> None:
+    assert on(recording, "--pid", "70") == {0}
+    assert on(recording, "--pid", "70", "--path", "/d/b") == set()
+    assert listed(recording, "--pid", "70", "--class", "Lock") == [(120, 0, "Acquire")]
+
+
+def test_reports_see_the_filter_too(recording: Path) -> None:
+    (row,) = said("locks", recording, "--pid", "71")["objects"]
+    assert row["class_name"] == "DirObject /d/b.dirlock"
+    assert {row["client_pid"] for row in said("time", recording, "--pid", "70")["bills"]} == {70}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--vp", "9"), "processor 9 recorded nothing"),
+        (("--vp", "1-"), "is no list of numbers"),
+        (("--vp", "5-2"), "is no range"),
+        (("--class", "Nonsense"), "there is no class Nonsense"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(
+    recording: Path, options: tuple[str, str], sentence: str
+) -> None:
+    result = run("list", recording, *options)
+    assert result.exit_code == 1
+    assert sentence in result.stderr

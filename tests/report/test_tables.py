@@ -1,0 +1,56 @@
+"""Tables say the same in three forms."""
+
+import csv
+import json
+from io import StringIO
+
+from k42fs.report.histogram import Histogram, quantile
+from k42fs.report.tables import Column, Report, Table, as_csv, as_json, as_text, count
+
+COLUMNS = (Column("name", "name", left=True), Column("calls", "calls", count), Column("sites", "sites"))
+ROWS = [("a, b", 1234567, [["x", 1]]), ("[red]c", 0, [])]
+
+
+def report() -> Report:
+    return Report([Table("calls", COLUMNS, list(ROWS)), Table("none", COLUMNS, [])])
+
+
+def test_text_is_for_reading() -> None:
+    lines = as_text(report()).splitlines()
+    assert lines[0].split() == ["name", "calls", "sites"]
+    assert "1,234,567" in lines[1]
+    assert lines[2].startswith("[red]c ")
+    assert lines[-1] == "(nothing)"
+
+
+def test_json_is_exact() -> None:
+    said = json.loads(as_json(report(), {"lost": []}))
+    assert said["calls"][0] == {"name": "a, b", "calls": 1234567, "sites": [["x", 1]]}
+    assert (said["none"], said["lost"]) == ([], [])
+
+
+def test_csv_is_exact_and_has_a_head_for_each_table() -> None:
+    first, second = as_csv(report()).split("\n\n")
+    rows = list(csv.reader(StringIO(first)))
+    assert rows == [["name", "calls", "sites"], ["a, b", "1234567", '[["x", 1]]'], ["[red]c", "0", "[]"]]
+    assert second == "name,calls,sites\n"
+
+
+def test_a_limit_holds_for_text_only() -> None:
+    limited = Report([Table("calls", COLUMNS, list(ROWS), limit=1)])
+    assert "... and 1 more" in as_text(limited)
+    assert len(json.loads(as_json(limited))["calls"]) == 2
+    hidden = Report([Table("calls", COLUMNS, list(ROWS), limit=0)])
+    assert as_text(hidden) == ""
+
+
+def test_buckets_are_powers_of_two() -> None:
+    histogram = Histogram()
+    for value in (0, 1, 2, 3, 4, 8):
+        histogram.add(value)
+    assert list(histogram.bars()) == [(0, 0, 1), (1, 1, 1), (2, 3, 2), (4, 7, 1), (8, 15, 1)]
+
+
+def test_quantiles_are_values_that_came() -> None:
+    assert [quantile(list(range(1, 101)), share) for share in (0.5, 0.9, 0.99, 1.0)] == [50, 90, 99, 100]
+    assert (quantile([], 0.5), quantile([7], 0.01)) == (0, 7)
