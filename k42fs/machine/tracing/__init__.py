@@ -1,7 +1,14 @@
 """K42's tracing: events emitted cheaply by every floor, on disk in a format that stock tools read.
 
-schema.toml, schema   what events there are; everything below is derived from it
-packing, packets      fields into words, words into packets of 64 KiB
-stream                one processor's events, put in order and cut
-ctf                   the description that goes with them
+schema.toml, schema        what events there are; everything else is derived from it
+packing, formats           fields into words and back; events in words people read
+emitters                   one method for each event, `proc.emit.lock_release(lock, held)`
+packets, ctf               64 KiB that decode alone, and the metadata that describes them
+split, fast_split, stream  one processor's events, put in order and cut into packets
+recordings                 a directory, bounded or not; memory, the flight recorder
+mask, definitions          which classes are on; what numbers in events stand for
+tracer                     all of it for one machine
+tail                       the last events in words
+reserve                    K42's own lock-free way into buffers, step by step
+derived, schema.lock       files made from the schema, and what may never change in it
 """

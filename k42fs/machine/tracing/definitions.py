@@ -64,6 +64,18 @@ class Numbers:
             self._emit.clust_obj_method_name(number, self.constant(type_name), self.constant(name))
         return number
 
+    def text(self, number: int) -> str:
+        """Return the text of a number of a string: a search, for the few that a person reads."""
+        for among in (self._strings, self._constants):
+            for text, known in among.items():
+                if known == number:
+                    return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+        return f"string {number}"
+
+    def place(self, number: int) -> str:
+        """Return the place of a call site's number."""
+        return next((place for place, known in self._sites.items() if known == number), f"site {number}")
+
     def _define(self, text: str | bytes, among: dict[str | bytes, int]) -> int:
         among[text] = number = self._next
         self._next += 1

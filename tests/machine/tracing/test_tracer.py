@@ -11,6 +11,7 @@ from k42fs.errors import BusyError, ConfigError, NameExistsError
 from k42fs.machine.tracing.mask import CACHE, CLUST_OBJ, CONTROL, FS, LOCK
 from k42fs.machine.tracing.packets import LEAD, NAMES_CPU, PACKET_BYTES, ROOM_WORDS
 from k42fs.machine.tracing.recordings import PARTS
+from k42fs.machine.tracing.tail import last_events
 from k42fs.machine.tracing.tracer import Tracer
 from tests.machine.tracing.lab import Cpu, Seen, packets, read, strings
 
@@ -356,3 +357,28 @@ def test_what_a_full_disk_took_is_counted_exactly(tmp_path: Path, monkeypatch: p
     status = tracer.status()
     # Both processors' preambles of 5 and a start.
     assert status.events + status.discarded == count + 2 * 6
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_last_events_of_all_processors_can_be_read_in_words(cut: bool) -> None:
+    tracer, (one, two) = lab()
+    tracer.set_mask(LOCK | FS)
+    work(tracer, [one], 100)
+    two.clock = 995
+    two.emit.fs_ramfs_mkdir(0x77, tracer.numbers.string(b"src"))
+    if cut:
+        tracer.drain(everything=True)
+    two.clock = 1005
+    two.emit.lock_acquire(0xE10, 1, tracer.numbers.site("dir_object.py:7 lookup"), 3, -1, 0)
+    lines = [line.split(maxsplit=2) for line in last_events(tracer, 2)]
+    assert lines == [
+        ["0.000000990", "cpu0", "TRACE_LOCK_RELEASE                  lock 0x62 held 0"],
+        ["0.000000995", "cpu1", "TRACE_FS_RAMFS_MKDIR                dirToken 0x77 name src"],
+        ["0.000001000", "cpu0", "TRACE_LOCK_RELEASE                  lock 0x63 held 0"],
+        [
+            "0.000001005",
+            "cpu1",
+            "TRACE_LOCK_ACQUIRE                  lock 0xe10 kind block "
+            "site dir_object.py:7 lookup waited 3 from_vp -1 holder site 0",
+        ],
+    ]
