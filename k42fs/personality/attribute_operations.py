@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 import pyfuse3
 
 from k42fs.errors import NoDataError, NotSupportedError
 from k42fs.machine import Thread
 from k42fs.personality.attrs import entry_attributes
+from k42fs.personality.clients import supplementary_groups
 from k42fs.personality.face import Context, Face
 from k42fs.personality.nodes import CONTROL_BASE
 from k42fs.personality.object_attributes import OBJECT_PREFIX
 from k42fs.personality.serving import by_caller
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import may
+from k42fs.servers.posix_acl import ACCESS
 
 
 class AttributeOperations(Face):
@@ -97,9 +100,13 @@ class AttributeOperations(Face):
             self.object_attributes.set(node, name, value)
             return
         mode = node.file.mode
+        if name == ACCESS and mode & stat.S_ISGID and th.creds.uid != 0:
+            th.creds = replace(
+                th.creds, groups=supplementary_groups(th.creds.pid)
+            )  # whether it may keep the bit
         await th.deref(node.tree).set_xattr(th, node.file, name, value, 0)
         if node.file.mode != mode:
-            self.notifier.attributes_changed(inode)
+            self.notifier.attributes_changed_now(inode)
         self.attributes_changed(node)
 
     @by_caller

@@ -64,3 +64,11 @@ class CallerTable:
                 return
             caller.called_again = False
             self._by_pid[pid] = caller
+
+
+def supplementary_groups(pid: int) -> frozenset[int]:
+    """Return the supplementary groups of a process, none if it has gone; a request does not carry them."""
+    try:
+        return frozenset(pyfuse3.get_sup_groups(pid))
+    except OSError:
+        return frozenset()

@@ -31,6 +31,7 @@ from k42fs.errors import (
     ReadOnlyError,
 )
 from k42fs.machine import Thread
+from k42fs.personality.clients import supplementary_groups
 from k42fs.personality.control_files import ControlFile, ControlFiles, Transaction
 from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
@@ -117,7 +118,7 @@ class Control:
 
     def _begin(self, th: Thread, file: ControlFile, begin: Callable[[], Transaction]) -> pyfuse3.FileInfo:
         """Open a transaction; it is asked with all rights that the caller has now."""
-        creds = replace(th.creds, groups=_groups(th.creds.pid))
+        creds = replace(th.creds, groups=supplementary_groups(th.creds.pid))
         handle = self._handles.add(th.vp, creds, None, ControlText(file, b"", begin()))
         return pyfuse3.FileInfo(fh=handle.number, direct_io=True, nonseekable=True)
 
@@ -185,11 +186,3 @@ async def _ask(
         opened.start = offset + len(question)
     finally:
         opened.text = transaction.answer
-
-
-def _groups(pid: int) -> frozenset[int]:
-    """Return the supplementary groups of a process, none if it has gone; a request does not carry them."""
-    try:
-        return frozenset(pyfuse3.get_sup_groups(pid))
-    except OSError:
-        return frozenset()

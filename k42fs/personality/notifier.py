@@ -40,6 +40,13 @@ class Notifier:
         """The kernel must ask for *node_id*'s attributes again; its data stays."""
         self._put(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))
 
+    def attributes_changed_now(self, node_id: int) -> None:
+        """The same, heard before this returns: for a handler whose caller is to see the change it made.
+
+        The kernel takes no lock of the inode to forget its attributes, so this one call may be made from a handler.
+        """
+        self._tell(partial(pyfuse3.invalidate_inode, node_id, attr_only=True))
+
     def contents_changed(self, node_id: int) -> None:
         """The kernel must ask for *node_id*'s attributes again, and for its data."""
         self._put(partial(pyfuse3.invalidate_inode, node_id))
@@ -67,10 +74,15 @@ class Notifier:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             try:
-                call()
-            except FileNotFoundError:
-                pass  # the kernel had not cached it
-            except OSError as exc:
-                log.warning("the kernel refused an invalidation: %s", exc)
+                self._tell(call)
             finally:
                 self._done += 1
+
+    @staticmethod
+    def _tell(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except FileNotFoundError:
+            pass  # the kernel had not cached it
+        except OSError as exc:
+            log.warning("the kernel refused an invalidation: %s", exc)

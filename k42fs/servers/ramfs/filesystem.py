@@ -122,19 +122,14 @@ class RamFS(RamNames):
         """Set an extended attribute; an access ACL sets the mode with it."""
         await th.touch(WRITE_STATUS, file.addr)
         growth = xattr.check_set(file, name, value, flags)
+        mode = file.mode
         if name in (posix_acl.ACCESS, posix_acl.DEFAULT):
-            stored, mode = xattr.acl_value(file, name, value)
-            if not self.acls_are_enforced:
-                mode = file.mode  # with the mask in its group bits it would let the owning group do more
-            creds = th.creds or ROOT
-            if mode != file.mode and creds.uid != 0 and not creds.in_group(file.gid):
-                mode &= ~stat.S_ISGID
+            stored, mode = xattr.acl_value(file, name, value, th.creds or ROOT)
             if stored is None:
                 self._drop_xattr(th, file, name)
                 file.mode = mode
                 file.ctime_ns = th.now_ns()
                 return
-            file.mode = mode
         if (
             growth > 0
             and not self._budget.take(th.vp, growth)
@@ -146,6 +141,7 @@ class RamFS(RamNames):
         if file.xattrs is None:
             file.xattrs = {}
         file.xattrs[name] = bytes(value)
+        file.mode = mode
         file.ctime_ns = th.now_ns()
 
     async def list_xattr(self, th: Thread, file: FSFile) -> list[bytes]:

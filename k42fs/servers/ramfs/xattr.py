@@ -21,6 +21,7 @@ from k42fs.errors import (
     ValueRangeError,
 )
 from k42fs.servers import posix_acl
+from k42fs.servers.credentials import Creds
 from k42fs.servers.fs_file import FSFile
 
 NAME_MAX: Final = 255
@@ -90,8 +91,13 @@ def footprint(xattrs: dict[bytes, bytes] | None) -> int:
     return sum(len(name) + len(value) for name, value in xattrs.items()) if xattrs else 0
 
 
-def acl_value(file: FSFile, name: bytes, value: bytes) -> tuple[bytes | None, int]:
-    """What setting the ACL *name* to *value* stores (None: removes), and the mode that goes with it."""
+def acl_value(file: FSFile, name: bytes, value: bytes, creds: Creds) -> tuple[bytes | None, int]:
+    """What setting the ACL *name* to *value* stores (None: removes), and the mode that goes with it.
+
+    As Linux's posix_acl_update_mode, whoever enforces the ACL or does not: a copy made by programs that set the
+    list and trust the mode to follow would else keep a wrong one. Who is not in the file's group and is not root
+    loses the set-group-ID bit with it.
+    """
     acl = posix_acl.parse(value)
     if name == posix_acl.DEFAULT:
         if acl and not file.is_dir:
@@ -100,6 +106,8 @@ def acl_value(file: FSFile, name: bytes, value: bytes) -> tuple[bytes | None, in
     if not acl:
         return None, file.mode
     mode = file.mode & ~0o777 | posix_acl.mode_bits(acl)
+    if creds.uid != 0 and not creds.in_group(file.gid):
+        mode &= ~stat.S_ISGID
     return (None if posix_acl.is_minimal(acl) else value), mode
 
 

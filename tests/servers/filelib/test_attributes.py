@@ -181,6 +181,23 @@ def test_an_access_acl_and_the_mode_tell_one_truth(lab: Lab) -> None:
     assert file.mode & 0o777 == 0o640
 
 
+def test_an_acl_for_which_there_is_no_room_leaves_the_mode() -> None:
+    lab = Lab(size=256 * 1024)
+    file, full = lab.file(b"f"), lab.file(b"g")
+    before = file.mode
+
+    def fill(value: bytes) -> None:
+        for i in range(1 << 10):
+            lab.call("set_xattr", full, b"user.%d-%d" % (len(value), i), value)
+
+    for value in (bytes(1024), b""):
+        with pytest.raises(NoSpaceError):
+            fill(value)
+    with pytest.raises(NoSpaceError):
+        lab.call("set_xattr", file, posix_acl.ACCESS, posix_acl.build(ACL))
+    assert (file.mode, lab.call("list_xattr", file)) == (before, [])
+
+
 def test_an_acl_that_says_no_more_than_the_mode_is_not_kept(lab: Lab) -> None:
     file = lab.file(b"f")
     minimal = (Entry(USER_OBJ, 6), Entry(GROUP_OBJ, 5), Entry(OTHER, 4))
