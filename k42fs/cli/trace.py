@@ -25,6 +25,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "generations",
         "diff",
     ),
+    "k42fs.cli.trace_pictures": ("kmon", "export", "fsck", "parse"),
 }
 """Where each command is: module -> the names of its commands."""
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from k42fs.machine.tracing.formats import formatter
+from k42fs.machine.tracing.packing import unpack
 from k42fs.machine.tracing.schema import Event, Schema
 from k42fs.report.decode import Record
 from k42fs.report.filters import Source
@@ -213,3 +215,19 @@ def _busy(rows: list[Row], quiet: set[int]) -> tuple[int, int]:
 
 def _loud(row: Row, indices: range, quiet: set[int]) -> int | None:
     return next((index for index in indices if row.kinds[index] not in quiet), None)
+
+
+def said(source: Source, begin: int, end: int) -> dict[int, list[str]]:
+    """Return what each event from tick *begin* to before *end* says, by processor."""
+    names = source.names
+    events = {each.id: each for each in source.trace.schema.events()}
+    show = {number: formatter(event, names.text, names.site) for number, event in events.items()}
+    return {
+        cpu: [
+            show[number](unpack(events[number], [0, *words]))
+            for records in source.of(cpu)
+            for time, _, number, words in records
+            if begin <= time < end
+        ]
+        for cpu in source.processors
+    }

@@ -1,0 +1,210 @@
+"""The commands of `k42fs trace` that draw, export, mend, or take apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from k42fs.cli.trace_reports import RECORDING, filtered, finish, source_of
+from k42fs.report.kmon import WAYS
+
+
+@click.command("kmon")
+@filtered
+@click.option("--html", "html", type=click.Path(dir_okay=False), help="Write a page to zoom and select in.")
+@click.option("--svg", "svg", type=click.Path(dir_okay=False), help="Write a picture.")
+@click.option(
+    "--width", type=click.IntRange(100, 20_000), default=1200, show_default=True, help="Of the picture."
+)
+@click.option(
+    "--by", type=click.Choice(WAYS), default="process", show_default=True, help="What colours mean."
+)
+@RECORDING
+def kmon_command(
+    recording: str,
+    html: str | None,
+    svg: str | None,
+    width: int,
+    by: str,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Draw the timeline: a row per processor, coloured by who ran.
+
+    Full height is at most one event in a column of pixels, three quarters several of one process, half several
+    of several. Without --html or --svg the page is written to kmon.html. "-" is standard output.
+    """
+    from k42fs.report.kmon import chart, said
+    from k42fs.report.kmon_page import page
+    from k42fs.report.kmon_payload import TEXT_EVENTS_MAX
+    from k42fs.report.kmon_svg import svg as picture
+
+    source = source_of(recording, options)
+    made = chart(source, by)
+    if svg is not None:
+        write(svg, [picture(made, width)])
+    if html is not None or svg is None:
+        texts = said(source, made.begin, made.end) if made.events <= TEXT_EVENTS_MAX else None
+        write(html or "kmon.html", [page(made, texts)])
+    finish([source])
+
+
+FORMATS: Final = {
+    "chrome": "json",
+    "perfetto": "pftrace",
+    "ftrace": "txt",
+    "speedscope": "speedscope.json",
+}
+"""The exports, and how the names of their files end."""
+
+
+@click.command("export")
+@filtered
+@click.option("--chrome", "way", flag_value="chrome", help="Chrome's JSON: chrome://tracing, Perfetto's UI.")
+@click.option("--perfetto", "way", flag_value="perfetto", help="Perfetto's own format, half the size.")
+@click.option(
+    "--ftrace", "way", flag_value="ftrace", help="Linux's ftrace text: Perfetto's UI, Trace Compass."
+)
+@click.option("--speedscope", "way", flag_value="speedscope", help="speedscope.app: flame graphs.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help='The file; "-" is standard output.')
+@RECORDING
+def export_command(recording: str, way: str | None, output: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Write a recording for a stock viewer.
+
+    The file is DIR.json, .pftrace, .txt or .speedscope.json here, unless -o says. Only whole files are written:
+    an export that fails leaves what was there.
+    """
+    from k42fs.report.export_timeline import counted, timeline
+
+    if way is None:
+        raise click.UsageError("say for which viewer: --chrome, --perfetto, --ftrace or --speedscope")
+    source = source_of(recording, options)
+    made = timeline(source)
+    write(output or f"{Path(recording).resolve().name}.{FORMATS[way]}", exporter(way)(made))
+    for sentence in counted(made):
+        if sentence not in made.losses:
+            click.echo(f"k42fs: {sentence}", err=True)
+    finish([source])
+
+
+def exporter(way: str) -> Callable[..., Iterator[str] | Iterator[bytes]]:
+    """Return what writes for the viewer *way*."""
+    if way == "chrome":
+        from k42fs.report.export_chrome import chrome
+
+        return chrome
+    if way == "perfetto":
+        from k42fs.report.export_perfetto import perfetto
+
+        return perfetto
+    if way == "ftrace":
+        from k42fs.report.export_ftrace import ftrace
+
+        return ftrace
+    from k42fs.report.export_speedscope import speedscope
+
+    return speedscope
+
+
+def write(name: str, parts: Iterable[str] | Iterable[bytes]) -> None:
+    """Write a file as a whole or not at all, and say where it is; "-" is standard output."""
+    encoded = (part.encode("utf-8", "replace") if isinstance(part, str) else part for part in parts)
+    if name == "-":
+        try:
+            sys.stdout.buffer.writelines(encoded)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.stderr.close()  # else the interpreter complains about the pipe when it flushes at its end
+            sys.exit(0)
+        return
+    target = Path(name)
+    handle, unfinished = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.writelines(encoded)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(unfinished, 0o666 & ~umask)
+        os.replace(unfinished, target)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+    click.echo(f"{name}: {target.stat().st_size:,} bytes")
+
+
+@click.command("fsck")
+@click.option(
+    "--repair", "target", type=click.Path(file_okay=False), metavar="NEW", help="Write it, mended, to NEW."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@RECORDING
+def fsck_command(recording: str, target: str | None, as_json: bool) -> None:
+    """Look for damage in a recording.
+
+    Every packet is checked; the status is 1 if one is damaged. With --repair, write a copy without the damage to
+    the directory NEW: torn tails cut, of garbled packets what is right of them, and what was lost counted as
+    discarded. babeltrace2, which refuses damaged recordings, takes that.
+    """
+    from k42fs.report.fsck import Check
+    from k42fs.report.fsck_repair import mend
+
+    check = Check(recording)
+    if target is not None:
+        mend(check, Path(target))
+    else:
+        for _ in check.run():
+            pass
+    if as_json:
+        findings = [
+            {
+                "file": each.file,
+                "packet": each.packet,
+                "problem": each.problem,
+                "words": each.words,
+                "events": each.events,
+            }
+            for each in check.findings
+        ]
+        about = {"packets": check.packets, "events": check.events, "findings": findings, "repaired": target}
+        click.echo(json.dumps(about, indent=2))
+    else:
+        for finding in check.findings:
+            click.echo(str(finding))
+        places = len(check.findings)
+        verdict = f"{places} place{'s' if places != 1 else ''} damaged" if places else "no damage"
+        click.echo(f"{recording}: {check.packets:,} packets, {check.events:,} events can be read: {verdict}")
+        if target is not None:
+            click.echo(f"{target}: the recording without its damage")
+    if check.findings:
+        sys.exit(1)
+
+
+@click.command("parse")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("words", metavar="WORD...", nargs=-1, required=True)
+def parse_command(words: tuple[str, ...], as_json: bool) -> None:
+    """Say what a word of a trace means.
+
+    Of one WORD, as the first of an event; with all words of the event also what it says.
+
+    \b
+        k42fs trace parse 0x1234567803238035
+    """
+    from k42fs.machine.tracing.schema import load
+    from k42fs.report.parse_word import number_of, parse_words
+
+    parsed = parse_words(load(), [number_of(word) for word in words])
+    if as_json:
+        click.echo(json.dumps(parsed.as_dict(), indent=2))
+    else:
+        for line in parsed.lines():
+            click.echo(line)
+    if parsed.problem:
+        click.echo(f"k42fs: {parsed.problem}", err=True)
+        sys.exit(1)
