@@ -12,8 +12,6 @@ import click
 from k42fs.cli.machine import machine
 from k42fs.cli.trace import trace
 from k42fs.errors import K42Error
-from k42fs.machine.cores import core_name
-from k42fs.version import version
 
 DEFAULT_MOUNT_POINT: Final = "mnt"
 SENTENCE_MAX: Final = 1000
@@ -52,6 +50,9 @@ def _fail(reason: str) -> None:
 
 def _show_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
     if is_asked:
+        from k42fs.machine.cores import core_name
+        from k42fs.version import version
+
         click.echo(f"k42fs, version {version()}, {core_name()} core")
         ctx.exit()
 

@@ -43,23 +43,30 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together
     validation/       experiments with known outcomes, on top of all this
+
+What the package itself offers is imported when it is first asked for: a command that only reads a preset, or runs
+a trace, need not load locks and drivers.
 """
 
-from k42fs.machine.config import MachineConfig, preset, preset_names
-from k42fs.machine.driver import Machine
-from k42fs.machine.layout import Kind, Layout, Script
-from k42fs.machine.live import OperationSuspended, Suspended
-from k42fs.machine.lock_base import DeadlockError
-from k42fs.machine.locks import (
-    AlreadyShutDownError,
-    BLock,
-    FairBLock,
-    RequestCount,
-    RWLock,
-    SLock,
-)
-from k42fs.machine.memory import Memory
-from k42fs.machine.thread import DONE, Thread
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from k42fs.machine.config import MachineConfig, preset, preset_names
+    from k42fs.machine.driver import Machine
+    from k42fs.machine.layout import Kind, Layout, Script
+    from k42fs.machine.live import OperationSuspended, Suspended
+    from k42fs.machine.lock_base import DeadlockError
+    from k42fs.machine.locks import (
+        AlreadyShutDownError,
+        BLock,
+        FairBLock,
+        RequestCount,
+        RWLock,
+        SLock,
+    )
+    from k42fs.machine.memory import Memory
+    from k42fs.machine.thread import DONE, Thread
 
 __all__ = [
     "DONE",
@@ -82,3 +89,34 @@ __all__ = [
     "preset",
     "preset_names",
 ]
+
+_HOMES: Final = {
+    "DONE": "thread",
+    "AlreadyShutDownError": "locks",
+    "BLock": "locks",
+    "DeadlockError": "lock_base",
+    "FairBLock": "locks",
+    "Kind": "layout",
+    "Layout": "layout",
+    "Machine": "driver",
+    "MachineConfig": "config",
+    "Memory": "memory",
+    "OperationSuspended": "live",
+    "RWLock": "locks",
+    "RequestCount": "locks",
+    "SLock": "locks",
+    "Script": "layout",
+    "Suspended": "live",
+    "Thread": "thread",
+    "preset": "config",
+    "preset_names": "config",
+}
+"""The module of each name."""
+
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return found

@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import ConfigError
-from k42fs.machine.pure_core import PureCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,4 +49,6 @@ def make_core(config: MachineConfig, memory: Memory) -> CoherenceCore:
     """
     if core_name() == COMPILED and _compiled is not None:
         return _compiled(config, memory)
+    from k42fs.machine.pure_core import PureCore  # here: where the compiled one serves, it is not even loaded
+
     return PureCore(config, memory)

@@ -17,7 +17,6 @@ from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
 from k42fs.machine.reference_trace import WORK, Records, TraceError
-from k42fs.machine.scheduler import tie_break
 
 if TYPE_CHECKING:
     from k42fs.machine.core import CoherenceCore
@@ -65,6 +64,8 @@ def advance(core: CoherenceCore, streams: list[Stream], line_bytes: int, seed: i
     """Run *streams*, none of them dry, by lowest clock first until one is; return that one."""
     if isinstance(core, COMPILED):
         return trace_merge.advance(core, streams, line_bytes, seed)
+    from k42fs.machine.scheduler import tie_break  # not loaded where the compiled loop serves
+
     heap = [
         (stream.clock, tie_break(seed, stream.cpu, stream.done), stream.cpu, stream) for stream in streams
     ]
