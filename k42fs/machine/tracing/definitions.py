@@ -7,6 +7,7 @@ its own that is never dropped: what a ring or a bounded recording has kept must 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import CodeType, FrameType
 from typing import Final
 
 from k42fs.machine.tracing.emitters import Emitters
@@ -35,6 +36,7 @@ class Numbers:
         self._constants: dict[str | bytes, int] = {}
         self._sites: dict[str, int] = {}
         self._methods: dict[tuple[str, str], int] = {}
+        self._frames: dict[tuple[CodeType, int], int] = {}
 
     def string(self, text: str | bytes) -> int:
         """Return the number of *text*, good until everything is off."""
@@ -54,6 +56,17 @@ class Numbers:
         if number is None:
             self._sites[place] = number = len(self._sites) + 1
             self._emit.lock_site(number, self.constant(place))
+        return number
+
+    def site_of(self, frame: FrameType) -> int:
+        """Return the number of the place where *frame* is now: of a caller, with `sys._getframe(1)`."""
+        key = (frame.f_code, frame.f_lasti)
+        number = self._frames.get(key)
+        if number is None:
+            code = frame.f_code
+            self._frames[key] = number = self.site(
+                f"{short_path(code.co_filename)}:{frame.f_lineno} {code.co_qualname}"
+            )
         return number
 
     def method(self, type_name: str, name: str) -> int:
@@ -95,6 +108,12 @@ class Numbers:
             self._emit.lock_site(number, self.constant(place))
         for (type_name, name), number in self._methods.items():
             self._emit.clust_obj_method_name(number, self.constant(type_name), self.constant(name))
+
+
+def short_path(path: str) -> str:
+    """Return *path* from the package on, "objects/root.py"; of another file only its name."""
+    _, inside, rest = path.rpartition("/k42fs/")
+    return rest if inside else path.rpartition("/")[2]
 
 
 class Definitions:

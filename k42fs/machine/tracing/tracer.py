@@ -89,6 +89,7 @@ class Tracer:
         self.mask = 0
         self.ticks_per_second = ticks_per_second
         self.settings = dict(settings or {})
+        self.named_lines: set[int] = set()  # addresses of lines named since the recording began
         self.on_mask: list[Callable[[int], None]] = []
         self.sources: list[Callable[[], None]] = []
         self._processors = processors
@@ -115,6 +116,7 @@ class Tracer:
         for emit, stream in zip(self.emit, self._streams, strict=True):
             emit.bind(stream.words.extend, self._names.words.extend)
         self._definitions = Definitions()
+        self.named_lines.clear()
         self._events = 0
         self._lost: dict[int, _Loss] = {}
 
