@@ -82,8 +82,7 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
 
 def umount(mount_point: str, lazy: bool) -> None:
     """Unmount, and wait for the daemon to end."""
-    if os.path.islink(mount_point):
-        mount_point = os.path.realpath(mount_point)
+    mount_point = real_mount_point(mount_point)  # fusermount3 itself takes no link
     pid = None
     if mounted_at(mount_point) is not None and not lazy:
         try:

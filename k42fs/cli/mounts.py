@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Final
 
 FS_TYPE: Final = "fuse.k42fs"
+LINKS_MAX: Final = 40
+"""Links followed at a path's end: as many as the kernel follows."""
+
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -42,7 +45,7 @@ def _unescape(word: str) -> str:
 
 
 def mounted_at(path: str) -> MountEntry | None:
-    """Return the topmost mount whose mount point is *path*, or None. Resolves the parent only."""
+    """Return the topmost mount whose mount point *path* leads to, or None."""
     target = real_mount_point(path)
     found = None
     for entry in mount_entries():
@@ -52,11 +55,18 @@ def mounted_at(path: str) -> MountEntry | None:
 
 
 def real_mount_point(path: str) -> str:
-    """Resolve *path* without looking into what is mounted there."""
-    path = os.path.abspath(path)
-    return (
-        os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) if path != "/" else path
-    )
+    """Resolve *path*, its last link too, without looking into what is mounted there: a dead mount hangs or fails."""
+    mount_points = {entry.path for entry in mount_entries()}
+    for _ in range(LINKS_MAX):
+        path = os.path.abspath(path)
+        if path == "/":
+            break
+        folder = os.path.realpath(os.path.dirname(path))
+        path = os.path.join(folder, os.path.basename(path))
+        if path in mount_points or not os.path.islink(path):
+            break
+        path = os.path.join(folder, os.readlink(path))
+    return path
 
 
 def is_dead(path: str) -> bool:

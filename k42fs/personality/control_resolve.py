@@ -140,9 +140,8 @@ def _step(step: Step) -> Record:
 
 def _step_text(step: Record) -> str:
     if step["step"] == "prefix":
-        server = (
-            f"{_shown(step['description'] or '-')} (server {step['server']}) at {_shown(step['rel_path'])}"
-        )
+        # A description is one line, and what the listing of the name space shows as it stands.
+        server = f"{step['description'] or '-'} (server {step['server']}) at {_shown(step['rel_path'])}"
         return f"prefix  {_shown(step['prefix'])} -> {server}, rest: {_shown(step['rest'] or '-')}"
     if step["step"] == "link":
         how = "known" if step["known"] else "read"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from k42fs.errors import ConfigError
-from k42fs.machine import preset_names
+from k42fs.machine import preset, preset_names
 from k42fs.servers.mount_commands import parse_size as parse_bytes
 
 Model = Literal["full", "calls", "off"]
@@ -74,8 +74,7 @@ class MountOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.processors <= 1024:
             raise ConfigError(f"processors={self.processors}: must be from 1 to 1024")
-        if self.preset not in preset_names():
-            raise ConfigError(f"preset={self.preset}: unknown; one of {', '.join(preset_names())}")
+        preset(self.preset, processors=self.processors, seed=self.seed)  # refuses a machine that cannot be
         if self.model not in get_args(Model):
             raise ConfigError(f"model={self.model}: unknown; one of {', '.join(get_args(Model))}")
         if self.size < 1 << 16:
@@ -91,10 +90,20 @@ class MountOptions:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that *text* names: as the name server's commands do, or N% of memory."""
-    if re.fullmatch(r"[0-9]{1,3}%", text):
-        return default_size_bytes() * 2 * int(text[:-1]) // 100
-    return parse_bytes(text)
+    """Return the bytes that *text* names: as the name server's commands do, or N% of memory.
+
+    Raises:
+        ConfigError: of another form, or more than all memory in per cent.
+    """
+    if re.fullmatch(r"[0-9]{1,9}%", text):
+        percent = int(text[:-1])
+        if not 1 <= percent <= 100:
+            raise ConfigError(f"size={text}: must be from 1% to 100% of memory")
+        return default_size_bytes() * 2 * percent // 100
+    try:
+        return parse_bytes(text)
+    except ConfigError as exc:
+        raise ConfigError(f"{exc}, or N% of memory, such as 50%") from None
 
 
 def parse_options(words: list[str]) -> MountOptions:
@@ -120,16 +129,34 @@ def parse_options(words: list[str]) -> MountOptions:
         elif key in _PARSERS:
             values[key] = _PARSERS[key](key, has_value, text)
         else:
-            near = get_close_matches(key, [*_PARSERS, *sorted(KERNEL_FLAGS)], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"unknown mount option {word!r}{hint}")
+            raise ConfigError(f"unknown mount option {word!r}; {_hint(key, word)}")
     return MountOptions(**values, kernel_flags=tuple(flags))  # type: ignore[arg-type]
+
+
+def _hint(key: str, word: str) -> str:
+    """Return what mends an unknown option."""
+    if "/" in word or word.endswith(".toml"):
+        return "a comma ends an option: no path in -o may hold one"
+    near = get_close_matches(key, [*_PARSERS, *sorted(KERNEL_FLAGS)], n=1)
+    return f"did you mean {near[0]}?" if near else "'k42fs mount --help' lists them all"
 
 
 def _text(key: str, has_value: str, text: str) -> str:
     if not has_value or not text:
         raise ConfigError(f"{key} needs a value: {key}=...")
     return text
+
+
+def _preset(key: str, has_value: str, text: str) -> str:
+    """Return a preset's name, or the absolute path of a user's own: the daemon works elsewhere."""
+    if _text(key, has_value, text) in preset_names():
+        return text
+    if not text.endswith(".toml"):
+        raise ConfigError(
+            f"preset={text}: unknown; one of {', '.join(preset_names())}, or a file: a path without a comma that "
+            "ends in .toml"
+        )
+    return str(Path(text).absolute())
 
 
 def _number(key: str, has_value: str, text: str) -> int:
@@ -154,7 +181,7 @@ def _size(key: str, has_value: str, text: str) -> int:
 
 _PARSERS: Final = {
     "processors": _number,
-    "preset": _text,
+    "preset": _preset,
     "model": _text,
     "size": _size,
     "seed": _number,

@@ -53,6 +53,16 @@ def test_mount_mounts_fills_up_recovers_and_unmounts(mount_point: Path) -> None:
     wait_until_gone(mount_point, config["pid"])
 
 
+def test_a_preset_file_reaches_the_daemon(mount_point: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("mhz = 77\n")
+    run(["mount", "-t", "fuse.k42fs", "none", mount_point, "-o", f"preset={mine}"])
+    config = json.loads((mount_point / ".k42" / "config.json").read_text())
+    run(["umount", mount_point])
+    wait_until_gone(mount_point, config["pid"])
+    assert config["preset"] == str(mine)
+
+
 def test_a_fake_mount_mounts_nothing(mount_point: Path) -> None:
     run(["mount", "-f", "-t", "fuse.k42fs", "none", mount_point])
     assert not is_mounted(mount_point)

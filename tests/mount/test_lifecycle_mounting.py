@@ -219,6 +219,52 @@ def test_odd_mount_points_work(mount_point: Path) -> None:
     wait_until_gone(path, pid)
 
 
+def test_every_command_follows_a_link_to_the_mount_point(mount_point: Path) -> None:
+    path, link = mount_point / "real", mount_point / "link"
+    path.mkdir()
+    (mount_point / "middle").symlink_to("real")
+    link.symlink_to("middle")
+    assert k42fs("mount", link).status == 0
+    assert is_mounted(path)
+    pid = daemon_pid(path)
+    write(path / "file")
+    (path / "out").symlink_to("/usr")
+    for words in (
+        ("stats", link),
+        ("stats", "--json", link / "file"),
+        ("ns", link),
+        ("ns", "--resolve", "/file", link),
+        ("objects", link),
+        ("attach", "-m", link, "ramfs", "/s"),
+        ("bind", "-m", link, "/s", "/t"),
+        ("detach", "-m", link, "/t"),
+    ):
+        done = k42fs(*words)
+        assert (done.status, done.errors) == (0, ""), words
+    assert k42fs("objects", link).output.startswith("# live clustered objects")
+    refused(k42fs("stats", path / "out"), "/out", "not in a k42fs mount")
+    assert k42fs("umount", link).status == 0
+    wait_until_gone(path, pid)
+    for name in ("link", "middle"):
+        (mount_point / name).unlink()
+
+
+def test_a_preset_of_ones_own_is_mounted_and_shown(mount_point: Path) -> None:
+    mine = mount_point / "mine.toml"
+    mine.write_text("mhz = 77\n")
+    path = mount_point / "m"
+    path.mkdir()
+    done = k42fs("mount", "-o", f"preset={os.path.relpath(mine, '/')}", path)  # k42fs() runs in /
+    assert (done.status, done.errors) == (0, "")
+    pid = daemon_pid(path)
+    assert f"preset={mine}" in (path / ".k42" / "config").read_text().splitlines()
+    assert "77 MHz" in (path / ".k42" / "processors").read_text()
+    assert k42fs("umount", path).status == 0
+    wait_until_gone(path, pid)
+    with_comma = mount_point / "a,b.toml"
+    refused(k42fs("mount", "-o", f"preset={with_comma}", path), "without a comma")
+
+
 def test_a_read_only_mount_refuses_changes(new_mount: NewMount) -> None:
     mount = new_mount("ro")
     for change in (

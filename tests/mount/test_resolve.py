@@ -78,6 +78,12 @@ def test_the_text_has_a_line_for_each_step_and_the_last_link_is_followed_unless_
     assert "/l: symbolic link" in k42fs("ns", "-r", "/l", "--no-follow", mount.path).output
 
 
+def test_a_bind_is_described_as_the_listing_does(mount: K42Mount) -> None:
+    assert k42fs("bind", "-m", mount.path, "/a/b", "/x").status == 0
+    assert "prefix  /x -> bind to /a/b (server" in k42fs("ns", "--resolve", "/x", mount.path).output
+    assert "bind to /a/b" in k42fs("ns", mount.path).output
+
+
 def test_what_leads_nowhere_shows_the_way_there_and_is_one_line_of_error(mount: K42Mount) -> None:
     done = k42fs("ns", "--resolve", "/l/none/x", mount.path)
     assert done.status == 1

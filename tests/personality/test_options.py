@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from k42fs.errors import ConfigError
@@ -36,10 +38,16 @@ def test_what_fstab_adds_is_ignored() -> None:
         ("model=fast", "unknown; one of"),
         ("size=12q", "must be a positive number"),
         ("size=1", "at least 64k"),
+        ("size=12q", "or N% of memory"),
+        ("size=101%", "from 1% to 100%"),
+        ("size=0%", "from 1% to 100%"),
+        ("preset=/a,b.toml", "path without a comma"),
+        ("log=/a,/b.log", "no path in -o may hold one"),
+        ("preset=/no/such.toml", "cannot be read"),
         ("acl=1", "takes no value"),
         ("size=99999999999t", "must be a positive number"),
         ("procesors=3", "did you mean processors"),
-        ("frobnicate", "unknown mount option"),
+        ("frobnicate", "unknown mount option 'frobnicate'; 'k42fs mount --help'"),
         ("log_level=loud", "unknown; one of"),
         ("seed=-1", "not a whole number"),
         ("remount,ro", "cannot be remounted"),
@@ -59,3 +67,14 @@ def test_sizes(text: str, size: int) -> None:
 
 def test_a_share_of_memory_is_a_size() -> None:
     assert parse_size("50%") == default_size_bytes()
+
+
+def test_a_preset_of_ones_own_is_named_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text("mhz = 77\nprocessors_max = 4\n")
+    options = parse_options(["preset=mine.toml,processors=4"])
+    assert options.preset == str(tmp_path / "mine.toml")
+    with pytest.raises(ConfigError, match="processors"):
+        parse_options(["preset=mine.toml,processors=5"])
