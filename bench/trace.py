@@ -3,7 +3,7 @@
 Every figure is the fastest of many short batches, with the empty loop taken off: other load on the machine makes
 batches slower, never faster. A row has a reference, and its ratio to that is what the budgets are about.
 
-Usage: python -m bench.trace [--quick] [--json FILE] [--csv FILE]
+Usage: python -m bench.trace [--batches N] [--json FILE] [--csv FILE]
 """
 
 import csv
@@ -234,19 +234,20 @@ def table(figures: list[Figure]) -> Table:
     out.add_column("ratio", justify="right")
     out.add_column("budget", justify="right", style="dim")
     for each in figures:
-        ratio = "" if each.ratio is None else f"{each.ratio:.2f}x"
         budget = "" if each.budget is None else f"{each.budget:.1f}x"
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}x"
+        if each.ratio is not None and each.budget is not None and each.ratio > each.budget:
+            ratio = f"[bold red]{ratio}"
         out.add_row(each.row, f"{each.ns:.1f}", ratio, budget)
     return out
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Fewer batches: a tenth of the time.")
+@click.option("--batches", default=1500, show_default=True, help="How many of each; the fastest counts.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the figures as CSV.")
-def main(quick: bool, json_path: Path | None, csv_path: Path | None) -> None:
+def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     """Measure what tracing costs."""
-    batches = 150 if quick else 1500
     figures = [*guards(batches), *emission(batches), *to_disk(batches)]
     Console().print(table(figures))
     conditions = {

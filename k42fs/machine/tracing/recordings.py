@@ -23,6 +23,18 @@ def file_name(cpu: int) -> str:
     return "names" if cpu == NAMES_CPU else f"cpu{cpu}"
 
 
+def write_whole(fd: int, packet: bytes) -> None:
+    """Append *packet* to the file, or nothing: a reader refuses a torn one. Raises OSError."""
+    start = os.lseek(fd, 0, os.SEEK_END)
+    try:
+        written = os.write(fd, packet)
+        while written < len(packet):  # what is missing now says why at the next try
+            written += os.write(fd, packet[written:])
+    except OSError:
+        os.ftruncate(fd, start)
+        raise
+
+
 class Recording(Protocol):
     """Takes packets. `bytes_written` is what it holds now."""
 
@@ -63,17 +75,8 @@ class DirectoryRecording:
         self._gone: Counter[int] = Counter()  # stream -> events dropped
 
     def take(self, stream: Stream, packet: Packet) -> None:
-        fd = self._file(stream)
-        data = packet[1]
-        start = os.lseek(fd, 0, os.SEEK_END)
-        try:
-            written = os.write(fd, data)
-            while written < len(data):  # what is missing now says why at the next try
-                written += os.write(fd, data[written:])
-        except OSError:
-            os.ftruncate(fd, start)
-            raise
-        self.bytes_written += len(data)
+        write_whole(self._file(stream), packet[1])
+        self.bytes_written += PACKET_BYTES
         if parts := self._parts.get(stream.number):
             parts[-1].add(packet)
 
@@ -111,7 +114,11 @@ class DirectoryRecording:
     def _drop(self, stream: Stream, part: _Part) -> None:
         lead = self.path / f"{file_name(stream.cpu)}.lead"
         if not lead.exists():
-            lead.write_bytes(stream.empty(part.begin, 0, 0))
+            fd = os.open(lead, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+            try:
+                write_whole(fd, stream.empty(part.begin, 0, 0))
+            finally:
+                os.close(fd)
         part.path.unlink()
         self._gone[stream.number] += part.events
         self.bytes_written -= part.packets * PACKET_BYTES

@@ -35,7 +35,7 @@ FILLER: Final = 0x200001
 
 
 class Step(Enum):
-    """What comes next: an access to a word that all loggers of the processor share."""
+    """What comes next: an access to a word that all loggers of the buffers share."""
 
     READ_INDEX = auto()
     READ_COUNT = auto()
@@ -46,7 +46,10 @@ class Step(Enum):
     COPY = auto()
 
 
-Steps = Generator[Step, None, None]
+Access = tuple[Step, int]
+"""A step, and the word or the buffer that it is done to."""
+
+Steps = Generator[Access, None, None]
 
 
 class Buffers:
@@ -82,37 +85,37 @@ class Buffers:
         assert length <= min(self.size, MAX_WORDS), "an event fits in a buffer"
         old, start, stamp, is_clean = yield from self.reserve(length)
         if not is_clean:
-            yield Step.TAINT
+            yield Step.TAINT, start // self.size % self.number
             self.tainted.add(start // self.size)
         if start > old:
-            yield Step.WRITE
+            yield Step.WRITE, old
             self.write(old, header(stamp, start - old, FILLER))
-            yield Step.ADD_COUNT
+            yield Step.ADD_COUNT, old // self.size % self.number
             self.add_count(old, start - old)
         yield from self.fill(start, (header(stamp, length, event_id), *payload))
 
-    def reserve(self, length: int) -> Generator[Step, None, tuple[int, int, int, bool]]:
+    def reserve(self, length: int) -> Generator[Access, None, tuple[int, int, int, bool]]:
         """Return (index before, start, stamp, nobody is left in the buffer): the words are the caller's now."""
         while True:
-            yield Step.READ_INDEX
+            yield Step.READ_INDEX, 0
             old = start = self.index
             if old % self.size + length > self.size:
                 start = (old // self.size + 1) * self.size
             is_clean = True
             if start % self.size == 0:
-                yield Step.READ_COUNT
+                yield Step.READ_COUNT, start // self.size % self.number
                 is_clean = self.is_left(start // self.size)
             stamp = self.clock()
-            yield Step.SWAP_INDEX
+            yield Step.SWAP_INDEX, 0
             if self.swap_index(old, start + length):
                 return old, start, stamp, is_clean
 
     def fill(self, start: int, words: Sequence[int]) -> Steps:
         """Write the words of an event, then say that they are there."""
         for position, word in enumerate(words, start):
-            yield Step.WRITE
+            yield Step.WRITE, position
             self.write(position, word)
-        yield Step.ADD_COUNT
+        yield Step.ADD_COUNT, start // self.size % self.number
         self.add_count(start, len(words))
 
     def swap_index(self, old: int, new: int) -> bool:
@@ -146,10 +149,10 @@ class Buffers:
         self.tainted.add(start // self.size)
         self.add_count(start, length)
 
-    def take(self) -> Generator[Step, None, list[int] | None]:
+    def take(self) -> Generator[Access, None, list[int] | None]:
         """Carry the oldest buffer away: return its words, or None if it is not complete or had to be given up."""
         buffer = self.consumed
-        yield Step.READ_COUNT
+        yield Step.READ_COUNT, buffer % self.number
         if not self.is_lapped(buffer):
             if buffer >= self.index // self.size or not self.is_complete(buffer):
                 return None
@@ -157,9 +160,9 @@ class Buffers:
                 words = []
                 first = buffer % self.number * self.size
                 for position in range(first, first + self.size):
-                    yield Step.COPY
+                    yield Step.COPY, position
                     words.append(self.words[position])
-                yield Step.READ_INDEX
+                yield Step.READ_INDEX, 0
                 if not self.is_lapped(buffer):  # else they may have come round while we copied
                     self.consumed += 1
                     return words

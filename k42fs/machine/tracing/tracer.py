@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import NAMESPACE_URL, uuid5
@@ -102,15 +102,19 @@ class Tracer:
         self.on = Switches()
         self.emit = make_emitters(processors)
         self.numbers = Numbers(self.emit[0])
-        self._new_streams()
+        self._new_streams(self._new_id())
         for cpu, emit in zip(processors, self.emit, strict=True):
             cpu.on, cpu.emit = self.on, emit
 
-    def _new_streams(self) -> None:
-        """Begin with empty lists; the trace gets a name of its own, the same in each run of one seed."""
+    def _new_id(self) -> bytes:
+        """Return the name of the next trace: another one each time, the same in each run of one seed."""
         self._serial += 1
         said = f"{sorted(self.settings.items())} {self._host_clock()} {self._serial}"
-        self._trace_id = uuid5(NAMESPACE_URL, f"k42fs:{said}").bytes
+        return uuid5(NAMESPACE_URL, f"k42fs:{said}").bytes
+
+    def _new_streams(self, trace_id: bytes) -> None:
+        """Begin a trace with empty lists."""
+        self._trace_id = trace_id
         self._streams = [self._new_stream(vp) for vp in range(len(self._processors))]
         self._names = self._new_stream(NAMES_CPU)
         for emit, stream in zip(self.emit, self._streams, strict=True):
@@ -130,7 +134,7 @@ class Tracer:
             self._flush_sources()
         if mask and not old:
             if self._recording is None:
-                self._new_streams()
+                self._new_streams(self._new_id())
                 self._recording = RingRecording(self._ring_packets, self._ring_wraps, self._dropped)
             self._turn(mask)
             self._preamble()
@@ -176,26 +180,27 @@ class Tracer:
         """Record to the directory *path*, which must be empty or not there yet; 0: without bound.
 
         What a flight recorder holds is gone. Raises BusyError if there is a recording to a directory already,
-        NameExistsError, ConfigError, OSError.
+        NameExistsError, ConfigError, OSError: then nothing has changed.
         """
         if not mask:
             raise ConfigError("trace: with the mask 0 nothing is recorded")
         self._no_directory()
+        trace_id = self._new_id()
+        text = self._metadata(trace_id)
+        recording = DirectoryRecording(path, text, len(self._streams), limit_bytes, self._dropped)
         self.set_mask(0)
         self._end()
-        self._new_streams()
-        self._recording = DirectoryRecording(
-            path, self._metadata(), len(self._streams), limit_bytes, self._dropped
-        )
+        self._new_streams(trace_id)
+        self._recording = recording
         self._failure = ""
         self.emit[0].switch(CONTROL)
         for emit in self.emit:
             emit.control_traced_start()
         self.set_mask(mask)
 
-    def _metadata(self) -> str:
+    def _metadata(self, trace_id: bytes) -> str:
         env = {"processors": len(self._processors), **self.settings}
-        return metadata(load(), self._trace_id, self.ticks_per_second, env)
+        return metadata(load(), trace_id, self.ticks_per_second, env)
 
     def stop(self) -> TraceStatus:
         """Turn everything off, complete the directory if there is one, and return how it went.
@@ -209,7 +214,11 @@ class Tracer:
         self.drain(everything=True)
         status = self.status()
         if isinstance(self._recording, DirectoryRecording):
-            self._end()
+            try:
+                self._end()
+            except OSError as exc:
+                self._failure = f"the last of it could not be written: {exc.strerror or exc}"
+                status = replace(status, failure=self._failure)
         return status
 
     def dump(self, path: Path) -> None:
@@ -222,7 +231,7 @@ class Tracer:
         if not isinstance(ring, RingRecording):
             raise BusyError("trace: nothing has been recorded")
         self.drain(everything=True)
-        recording = DirectoryRecording(path, self._metadata(), len(self._streams))
+        recording = DirectoryRecording(path, self._metadata(self._trace_id), len(self._streams))
         try:
             names = self._new_stream(NAMES_CPU)
             for words in self._definitions.events():
@@ -251,9 +260,9 @@ class Tracer:
             raise BusyError(f"trace: recording to {self._recording.path}")
 
     def _end(self) -> None:
-        if self._recording is not None:
-            self._recording.close()
-        self._recording = None
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.close()
 
     def poll(self, vp: int) -> None:
         """Make packets if this processor has enough for some. Cheap: for after each operation."""
@@ -300,7 +309,6 @@ class Tracer:
         self._failure = f"recording ended: {error.strerror or error}"
         with suppress(OSError):
             self._end()
-        self._recording = None
         self._tell()
 
     def _dropped(self, stream: Stream, count: int, begin: int, end: int) -> None:

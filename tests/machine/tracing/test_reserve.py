@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from k42fs.machine.tracing.packing import split_header
-from k42fs.machine.tracing.reserve import FILLER, Buffers, Step, Steps
+from k42fs.machine.tracing.reserve import FILLER, Access, Buffers, Step, Steps
 
 SIZE, NUMBER = 16, 4
 
@@ -30,8 +30,8 @@ class Race:
         self.logged = 0
         self.delivered: list[int] = []
         self.last_stamp = -1
-        self.awake: list[Generator[Step, None, Any]] = []
-        self.asleep: list[Generator[Step, None, Any]] = []
+        self.awake: list[Generator[Access, None, Any]] = []
+        self.asleep: list[Generator[Access, None, Any]] = []
 
     def logger(self) -> Steps:
         """Log one event whose payload gives it away if it is torn."""
@@ -96,7 +96,7 @@ class Race:
                 raise Wrong("a buffer never becomes complete")
 
 
-def steps_on(one: Generator[Step, None, Any]) -> bool:
+def steps_on(one: Generator[Access, None, Any]) -> bool:
     try:
         next(one)
     except StopIteration:
@@ -144,7 +144,7 @@ def test_a_killed_logger_never_makes_a_wrong_buffer() -> None:
 
 def killed_at(buffers: Buffers, step: Step) -> None:
     one = buffers.log(101, [7])
-    while next(one) is not step:
+    while next(one)[0] is not step:
         pass
     one.close()
 
@@ -184,7 +184,7 @@ def test_a_killed_loggers_buffer_is_good_again_once_his_words_are_written_off() 
 def test_one_who_slept_a_lap_and_then_completes_the_count_is_not_believed() -> None:
     buffers = Buffers(SIZE, NUMBER, lambda: 0)
     sleeper = buffers.log(101, [7])
-    while next(sleeper) is not Step.WRITE:
+    while next(sleeper)[0] is not Step.WRITE:
         pass
     log(buffers, SIZE * NUMBER - 1)  # two words each: two laps, with his own words
     for _ in sleeper:
@@ -209,7 +209,7 @@ def test_reset_leaves_k42s_counts() -> None:
 class StampsFirst(Buffers):
     """Reads the clock before the loop."""
 
-    def reserve(self, length: int) -> Generator[Step, None, tuple[int, int, int, bool]]:
+    def reserve(self, length: int) -> Generator[Access, None, tuple[int, int, int, bool]]:
         early = self.clock()
         old, start, _, is_clean = yield from super().reserve(length)
         return old, start, early, is_clean
@@ -237,22 +237,22 @@ class CommitsFirst(Buffers):
     """Says that the words are there, then writes them."""
 
     def fill(self, start: int, words: Any) -> Steps:  # noqa: ANN401
-        yield Step.ADD_COUNT
+        yield Step.ADD_COUNT, 0
         self.add_count(start, len(words))
         for position, word in enumerate(words, start):
-            yield Step.WRITE
+            yield Step.WRITE, 0
             self.write(position, word)
 
 
 class Crosses(Buffers):
     """Lets events cross the end of a buffer."""
 
-    def reserve(self, length: int) -> Generator[Step, None, tuple[int, int, int, bool]]:
+    def reserve(self, length: int) -> Generator[Access, None, tuple[int, int, int, bool]]:
         while True:
-            yield Step.READ_INDEX
+            yield Step.READ_INDEX, 0
             old = self.index
             stamp = self.clock()
-            yield Step.SWAP_INDEX
+            yield Step.SWAP_INDEX, 0
             if self.swap_index(old, old + length):
                 return old, old, stamp, True
 
@@ -267,11 +267,11 @@ class NoTaint(Buffers):
 class LooksLate(Buffers):
     """Looks for sleepers after the swap."""
 
-    def reserve(self, length: int) -> Generator[Step, None, tuple[int, int, int, bool]]:
+    def reserve(self, length: int) -> Generator[Access, None, tuple[int, int, int, bool]]:
         old, start, stamp, _ = yield from super().reserve(length)
         if start % self.size:
             return old, start, stamp, True
-        yield Step.READ_COUNT
+        yield Step.READ_COUNT, 0
         lap, place = divmod(start // self.size, self.number)
         return old, start, stamp, self.counts[place] >= lap * self.size
 

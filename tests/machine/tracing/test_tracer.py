@@ -359,6 +359,65 @@ def test_what_a_full_disk_took_is_counted_exactly(tmp_path: Path, monkeypatch: p
     assert status.events + status.discarded == count + 2 * 6
 
 
+def test_a_recording_that_cannot_begin_changes_nothing(tmp_path: Path) -> None:
+    tracer, cpus = lab()
+    tracer.set_mask(LOCK)
+    work(tracer, cpus, 10)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        tracer.start(tmp_path / "file" / "t", FS)
+    assert (tracer.status().mode, tracer.mask) == ("ring", LOCK | CONTROL)
+    work(tracer, cpus, 10, 10)
+    tracer.dump(tmp_path / "t")
+    assert numbers(read(tmp_path / "t")[0]) == list(range(20))
+
+
+def test_a_dump_to_a_full_disk_fails_and_the_flight_recorder_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer, cpus = lab()
+    tracer.set_mask(LOCK)
+    work(tracer, cpus, 10)
+    monkeypatch.setattr(os, "write", FullDisk(PACKET_BYTES + 5))
+    with pytest.raises(OSError, match="No space"):
+        tracer.dump(tmp_path / "torn")
+    monkeypatch.undo()
+    assert all(path.stat().st_size % PACKET_BYTES == 0 for path in tmp_path.glob("torn/[cn]*"))
+    tracer.dump(tmp_path / "t")
+    assert numbers(read(tmp_path / "t")[1]) == list(range(10))
+
+
+def test_a_disk_that_fills_while_an_old_part_is_dropped_leaves_no_torn_packet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer, cpus = lab(1)
+    tracer.start(tmp_path / "t", LOCK, limit_bytes=PARTS * PACKET_BYTES)
+    # Room for the names, the parts, and half of the packet that is to stand for the first one.
+    monkeypatch.setattr(os, "write", FullDisk((1 + PARTS) * PACKET_BYTES + PACKET_BYTES // 2))
+    work(tracer, cpus, 12 * PER_PACKET)
+    assert "No space" in tracer.status().failure
+    kept = numbers(read(tmp_path / "t")[0])
+    assert kept == list(range(len(kept)))
+    assert len(kept) > 3 * PER_PACKET
+
+
+def test_a_recording_can_be_read_at_any_time(tmp_path: Path) -> None:
+    """As after a kill: nobody has said stop."""
+    tracer, cpus = lab()
+    tracer.start(tmp_path / "t", LOCK)
+    for chunk in range(4):
+        name = tracer.numbers.string(f"name {chunk}")
+        cpus[0].emit.lock_acq_lock(1, chunk, name)
+        work(tracer, cpus, 3 * PER_PACKET, chunk * 3 * PER_PACKET)
+        seen = read(tmp_path / "t")
+        kept = numbers(seen.get(0, []))
+        assert kept == list(range(len(kept)))
+        text = strings(seen.get(NAMES_CPU, []))
+        used = [values[2] for *_, name, values in seen.get(0, []) if name == "lock_acq_lock"]
+        assert [text[number] for number in used] == [f"name {turn}" for turn in range(len(used))]  # type: ignore[index]
+    assert kept
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_last_events_of_all_processors_can_be_read_in_words(cut: bool) -> None:
     tracer, (one, two) = lab()
