@@ -4,15 +4,26 @@ A record is (time, processor, event id, payload words): a tuple, because million
 looked at: an event's id and length must be known together, its stamp must not go back nor beyond the packet's
 end, and the lengths must add up to the packet's. Where one fails the rest of the packet is given up; the next
 one starts anew. What a flipped bit does to a payload nobody can see: there is no checksum in CTF.
+
+Where it was built, fast_decode.pyx does this, some four times faster.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Collection
 
-from k42fs.machine.tracing.packets import MAX_GAP
+from k42fs.machine.tracing.packets import MAX_GAP, bytes_words
 from k42fs.machine.tracing.packing import ID_MASK, LENGTH_SHIFT, STAMP_BITS, STAMP_MASK
-from k42fs.machine.tracing.schema import Schema
+from k42fs.machine.tracing.schema import MAX_MAJOR, Schema
+
+try:
+    from k42fs.report.fast_decode import decode_body
+except ImportError:
+    decode_body = None  # type: ignore[assignment]
+
+IS_COMPILED = decode_body is not None
 
 Record = tuple[int, int, int, list[int]]
 """(ticks, processor, event id, payload words)."""
@@ -35,6 +46,24 @@ class Decoder:
                 self._known[each.words << LENGTH_SHIFT | each.id] = keep
             else:
                 self._least[each.id] = each.words, keep
+        # The same by class and number, for the compiled decoder.
+        self._minors = 1 + max(each.minor for each in schema.events())
+        self._heads = array("I", bytes(4 * (MAX_MAJOR + 1) * self._minors))
+        keeps = bytearray(len(self._heads))
+        for each in schema.events():
+            if each.is_fixed:
+                index = each.major * self._minors + each.minor
+                self._heads[index] = each.words << LENGTH_SHIFT | each.id
+                keeps[index] = wanted is None or each.id in wanted
+        self._keeps = bytes(keeps)
+
+    def decode_bytes(self, body: bytes, cpu: int, begin: int, end: int) -> tuple[list[Record], int]:
+        """Return what `decode` does of the words in *body*."""
+        if decode_body is None or sys.byteorder == "big":
+            return self.decode(bytes_words(body).tolist(), cpu, begin, end)
+        return decode_body(
+            body, self._heads, self._keeps, self._minors, self._unusual, cpu, begin, end, MAX_GAP
+        )
 
     def decode(self, words: list[int], cpu: int, begin: int, end: int) -> tuple[list[Record], int]:
         """Return the records of a packet, and how many of its words were read before one that cannot be right.

@@ -21,8 +21,10 @@ from k42fs.report.decode import Record
 from k42fs.report.fields import expression
 from k42fs.report.filters import Source
 from k42fs.report.merge import merged
+from k42fs.report.names import Names
 
 NAME_WIDTH: Final = 35
+SECOND: Final = 10**9
 
 Words = list[int]
 
@@ -37,16 +39,15 @@ def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
 
 def listing(source: Source, strip: bool = False, definitions: bool = False) -> Iterator[str]:
     """Yield the listing, many lines at a time. With *strip*, the values only."""
-    show = {each.id: _shower(each, source) for each in source.trace.schema.events()}
-    name = {each.id: f"{each.constant:<{NAME_WIDTH}} " for each in source.trace.schema.events()}
-    on = {vp: f"{vp:4d}" for vp in source.processors} | {NAMES_CPU: "   -"}
-    begin, second = source.trace.begin, source.trace.ticks_per_second
+    show = {each.id: line_of(each, source.names) for each in source.trace.schema.events()}
+    on = {vp: str(vp) for vp in source.processors} | {NAMES_CPU: "-"}
+    begin, hz = source.trace.begin, source.trace.ticks_per_second
     for records in _records(source, definitions):
         if strip:
             lines = [" ".join(map(str, _values(source, record).values())) for record in records]
         else:
             lines = [
-                f"{(time - begin) / second:14.9f} {on[vp]} {name[number]}{show[number](words)}".rstrip()
+                show[number]((ns := (time - begin) * SECOND // hz) // SECOND, ns % SECOND, on[vp], words)
                 for time, vp, number, words in records
             ]
         yield "\n".join(lines) + "\n"
@@ -94,19 +95,28 @@ def _values(source: Source, record: Record) -> dict[str, Any]:
     return values
 
 
-def _shower(event: Event, source: Source) -> Callable[[Words], str]:
-    """Return what says the payload of *event* in words.
+def line_of(event: Event, names: Names) -> Callable[[int, int, str, Words], str]:
+    """Return what makes the line of an event from seconds, nanoseconds, its processor and its payload.
 
     Where the event has no format of its own, which is nearly always, that is made as source and compiled: the
-    same text, in a third of the time.
+    same text as the schema's formatter's, in a third of the time.
     """
+    start = (
+        f"%4d.%09d %4s {event.constant:<{NAME_WIDTH}} " if event.fields else f"%4d.%09d %4s {event.constant}"
+    )
     if event.format or not event.is_fixed:
-        show = formatter(event, source.names.text, source.names.site)
-        return lambda words: show(unpack(event, [0, *words]))
-    text = " ".join(f"{each.name} {{{_in_words(each)}}}" for each in event.fields)
-    scope: dict[str, object] = {"_string": _Known(source.names.text), "_site": _Known(source.names.site)}
+        show = formatter(event, names.text, names.site)
+        return lambda seconds, ns, vp, words: start % (seconds, ns, vp) + show(unpack(event, [0, *words]))
+    ways = [_in_words(each) for each in event.fields]
+    pattern = start + " ".join(
+        f"{each.name} {way}" for each, (way, _) in zip(event.fields, ways, strict=True)
+    )
+    values = "".join(f", {value}" for _, value in ways)
+    scope: dict[str, object] = {"_string": _Known(names.text), "_site": _Known(names.site)}
     scope |= {f"_of_{each.name}": _Known(partial(value_name, each)) for each in event.fields}
-    made: Callable[[Words], str] = eval(f"lambda w: f'{text}'", scope)
+    made: Callable[[int, int, str, Words], str] = eval(
+        f"lambda s, ns, vp, w: {pattern!r} % (s, ns, vp{values})", scope
+    )
     return made
 
 
@@ -122,11 +132,11 @@ class _Known(dict[int, str]):
         return text
 
 
-def _in_words(field: Field) -> str:
-    """Return what stands in the braces of an f-string for *field*: its value as its type shows it."""
+def _in_words(field: Field) -> tuple[str, str]:
+    """Return how printf shows *field* as its type wants it, and the source of what is shown."""
     value = expression(field)
     if field.type.role in ("string", "site"):
-        return f"_string[{value}]" if field.type.role == "string" else f"_site[{value}]"
+        return "%s", f"_string[{value}]" if field.type.role == "string" else f"_site[{value}]"
     if field.type.values:
-        return f"_of_{field.name}[{value}]"
-    return f"{value}:#x" if field.type.base == 16 else value
+        return "%s", f"_of_{field.name}[{value}]"
+    return "%#x" if field.type.base == 16 else "%d", value

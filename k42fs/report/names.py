@@ -8,6 +8,7 @@ could take for a command made visible.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -98,8 +99,8 @@ class Names:
     locks: History[int, LockName] = field(default_factory=History)
     lines: dict[int, dict[int, LineField]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
-    dropped: int = 0
-    """Events dropped with old parts of the recording."""
+    dropped: Counter[int] = field(default_factory=Counter)
+    """Events of each processor that were discarded while recording, as the definitions say."""
 
     def text(self, number: int) -> str:
         return self.strings.get(number, f"string#{number}")
@@ -154,7 +155,9 @@ def read_names(trace: Trace) -> Names:
     for time, attribute, found in late:
         if define := DEFINE.get(attribute):
             define(names, time, found)
-    trace.loss.discarded += names.dropped
+    # Packets say it too, unless the recording ended before they could: both mean the same events.
+    processors = trace.discarded.keys() | names.dropped.keys()
+    trace.loss.discarded = sum(max(trace.discarded.get(cpu, 0), names.dropped[cpu]) for cpu in processors)
     return names
 
 
@@ -164,7 +167,8 @@ def _line(names: Names, _: int, found: tuple[int, ...]) -> None:
 
 
 def _dropped(names: Names, _: int, found: tuple[int, ...]) -> None:
-    names.dropped += found[0]
+    count, _, _, cpu = found
+    names.dropped[cpu] += count
 
 
 DEFINE: Final[dict[str, Callable[[Names, int, tuple[int, ...]], None]]] = {

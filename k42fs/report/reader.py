@@ -24,7 +24,6 @@ from k42fs.machine.tracing.packets import (
     NAMES_CPU,
     PACKET_BYTES,
     PacketHead,
-    bytes_words,
     decode_head,
 )
 from k42fs.machine.tracing.schema import Schema, load
@@ -103,9 +102,12 @@ class Trace:
         self.loss = Loss()
         self._seen: set[str] = set()
         self._headless: Counter[Path] = Counter()
+        self.discarded: dict[int, int] = {}
+        """Events that each processor discarded while recording, as its packets say."""
         self.env, self.ticks_per_second = self._metadata()
         self.newer = self._revision() > self.schema.revision
         streams, definitions = self._index()
+        self.loss.discarded = sum(self.discarded.values())
         self.streams: dict[int, list[Place]] = dict(sorted(streams.items()))
         self.definitions = definitions
         places = [
@@ -131,12 +133,14 @@ class Trace:
         wanted: Collection[int] | None = None,
         since: int = 0,
         until: int | None = None,
+        decoder: Decoder | None = None,
     ) -> Iterator[list[Record]]:
         """Yield the records of one stream, packet by packet, of those that touch the time from *since* to *until*.
 
+        *decoder* takes packets apart in another way than usual, whatever is *wanted*.
         Times never go back: a packet that begins before its predecessor's end is left out and counted.
         """
-        decoder = Decoder(self.schema, wanted, self.newer)
+        decoder = decoder or Decoder(self.schema, wanted, self.newer)
         last = 0
         for place in places:
             head = place.head
@@ -146,21 +150,22 @@ class Trace:
             if head.begin < last:
                 self._garbled(place, head.words, "goes back in time")
                 continue
-            words = self._words(place)
-            records, read = decoder.decode(words, head.cpu, head.begin, head.end)
-            if read < len(words) or (not words and head.words):
+            body = self._body(place)
+            words = len(body) // 8
+            records, read = decoder.decode_bytes(body, head.cpu, head.begin, head.end)
+            if read < words or (not words and head.words):
                 self._garbled(place, head.words - read, f"garbled after {read} of its words")
-            last = head.end if read == len(words) else records[-1][0] if records else last
+            last = head.end if read == words else records[-1][0] if records else last
             if records:
                 yield records
         self.loss.unknown = max(self.loss.unknown, decoder.unknown)
 
-    def _words(self, place: Place) -> list[int]:
+    def _body(self, place: Place) -> bytes:
         """Return the words of a packet; none if the file has shrunk since it was looked at."""
         with place.file.open("rb") as file:
             file.seek(place.offset + HEAD_BYTES)
             body = file.read(8 * place.head.words)
-        return bytes_words(body).tolist() if len(body) == 8 * place.head.words else []
+        return body if len(body) == 8 * place.head.words else b""
 
     def _garbled(self, place: Place, words: int, why: str) -> None:
         """Count a damaged packet, once however often it is read."""
@@ -266,7 +271,8 @@ class Trace:
         for place in ordered:
             if discarded < place.head.discarded < discarded + DISCARDED_MAX:
                 discarded = place.head.discarded
-        self.loss.discarded += discarded
+        if discarded:
+            self.discarded[ordered[0].head.cpu] = discarded
         return ordered
 
 
