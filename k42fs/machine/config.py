@@ -127,6 +127,11 @@ class MachineConfig:
         return -(-self.processors // self.sharer_bits)
 
     @property
+    def transfer_cycles_min(self) -> int:
+        """How long another processor takes at the least to get a line that this one has."""
+        return self.dirty_by_distance[0] if self.dirty_by_distance else self.dirty_cycles
+
+    @property
     def stream_cycles(self) -> int:
         """What each line after the first adds to a copy from elsewhere: the time it occupies bus or home."""
         if self.interconnect == "bus":

@@ -126,8 +126,9 @@ class CoherenceCore(Protocol):
     ) -> tuple[int, int]:
         """Do references *start*.. of *refs* from time *now*; return (time after, -1).
 
-        A reference that others can notice (miss, upgrade, read-modify-write) and that would begin after
-        *limit* is not done: the answer is then (its time, its index).
+        A reference whose place in time matters to others, or theirs to it, is not done if it would begin after
+        *limit*: the answer is then (its time, its index). Hits, other than read-modify-writes, on a line that is
+        this processor's alone and always was may go `transfer_cycles_min` further, in which nobody can get it.
         """
 
     def access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:

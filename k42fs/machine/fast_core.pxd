@@ -172,7 +172,7 @@ cdef struct Model:
     int64_t line_mask, line_bytes, l3_sets
     uint64_t l1_mask, l2_mask
     int64_t l1_cycles, l2_cycles, l3_cycles, atomic_cycles, busy, busy_with_memory, issue
-    int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles, link_cycles, address, data
+    int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles, link_cycles, address, data, slack
     int64_t memory_by[DISTANCES]
     int64_t dirty_by[DISTANCES]
     int64_t upgrade_by[DISTANCES]

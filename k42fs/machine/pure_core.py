@@ -20,7 +20,7 @@ nobody occupied.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from k42fs.machine.core import NEVER, TraceArrays, TraceItem
 from k42fs.machine.core_moves import CoreMoves
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HOME_HISTORY_FACTOR", "PureCore"]
 
+PRIVATE: Final = frozenset({EXCLUSIVE, MODIFIED})
+"""States of a copy of a line that no other cache has or, as far as stores go, ever had."""
+
 
 class PureCore(CoreMoves):
     """Caches and directories of all processors of *config*; *memory* says where lines are homed. See
@@ -71,6 +74,7 @@ class PureCore(CoreMoves):
         self._has_sub_blocks = config.l1_line_bytes < config.line_bytes
         self._l1_ways, self._l1_cycles = config.l1_ways, config.l1_cycles
         self._l2_cycles = config.l2_cycles
+        self._slack = config.transfer_cycles_min
         self._rmw_hit_cycles = config.l1_cycles + config.atomic_cycles
         self._first_read = self._steps[INVALID, READ].alone
         self._transactions = 0
@@ -94,6 +98,9 @@ class PureCore(CoreMoves):
             tag = addr >> shift
             tags = l1[tag & mask]
             state = tags.get(tag)
+            if now > limit and self._is_visible(cache, code, addr, now - limit):
+                stopped = i
+                break
             # The two cases that need no look at L2: a read of any copy, a store to one already modified.
             if state and (code == READ or (code != RMW and state == MODIFIED)):
                 del tags[tag]
@@ -101,9 +108,6 @@ class PureCore(CoreMoves):
                 now += l1_cycles
                 hits += 1
                 stores += code
-            elif now > limit and self._is_visible(cache, code, addr):
-                stopped = i
-                break
             else:
                 now = self._reference(cpu, cache, code, addr, nbytes, now)
                 limit = min(limit, self._woken_at)
@@ -149,7 +153,7 @@ class PureCore(CoreMoves):
         for i in range(start, len(refs)):
             code, second, offset, nbytes = refs[i]
             addr = (other if second else base) + offset
-            if now > limit and self._is_visible(cache, code, addr):
+            if now > limit and self._is_visible(cache, code, addr, now - limit):
                 return now, i
             now = self._checked_access(cpu, code, addr, nbytes, now)
             limit = min(limit, self._woken_at)
@@ -173,10 +177,13 @@ class PureCore(CoreMoves):
         cache = self._caches[cpu] = Cache(self._config, cpu)
         return cache
 
-    def _is_visible(self, cache: Cache, code: int, addr: int) -> bool:
-        """Say whether other processors could notice the reference."""
-        state = cache.state(addr >> self._line_shift)
-        return code == RMW or state < (SHARED if code == READ else EXCLUSIVE)
+    def _is_visible(self, cache: Cache, code: int, addr: int, ahead: int) -> bool:
+        """Say whether the place in time of a reference that is *ahead* of others matters to them, or theirs to it.
+
+        A hit matters to nobody on a line that no other cache ever had, as long as none can have got it meanwhile.
+        Any other copy may be lost to somebody whose time is earlier.
+        """
+        return code == RMW or ahead > self._slack or cache.state(addr >> self._line_shift) not in PRIVATE
 
     def _reference(self, cpu: int, cache: Cache, code: int, addr: int, nbytes: int, now: int) -> int:
         """Do one reference of any sort; return the time after."""

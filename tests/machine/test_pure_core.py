@@ -194,12 +194,20 @@ def test_a_script_stops_before_a_visible_reference_beyond_the_limit() -> None:
     core = lab.core
     assert core.script(0, refs, addr, 0, 50, 40, 0) == (50, 0)
     assert core.script(0, refs, addr, 0, 50, 50, 0) == (50 + 200 + 3 * 4, -1)
-    assert core.script(0, refs, addr, 0, 1000, 40, 0) == (1000 + 4 * 4, -1)  # private hits run ahead
+    assert core.script(0, refs, addr, 0, 1000, 900, 0) == (1000 + 4 * 4, -1)  # private hits run ahead,
+    assert core.script(0, refs, addr, 0, 1150, 900, 0) == (
+        1150 + 3 * 4,
+        3,
+    )  # but not so far that others get it
     core.access(1, READ, addr, 8, 2000)
-    assert core.script(0, refs, addr, 0, 3000, 40, 0) == (3004, 1)  # the write would be an upgrade
+    assert core.script(0, refs, addr, 0, 3000, 2999, 0) == (
+        3000,
+        0,
+    )  # a copy that others have too may be lost
+    assert core.script(0, refs, addr, 0, 3000, 3000, 0) == (3004, 1)  # the write would be an upgrade
     assert core.script(0, refs, addr, 0, 3004, NEVER, 1) == (3004 + 160 + 4 + 4, -1)
     core.check()
-    assert core.counters(0).references == 4 + 4 + 4
+    assert core.counters(0).references == 4 + 4 + 3 + 4
 
 
 def test_an_rmw_is_visible_even_to_an_owner() -> None:

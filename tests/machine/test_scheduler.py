@@ -54,6 +54,40 @@ def test_accounts_add_up_after_a_reset_too() -> None:
     assert m.statistics()["per_processor"][0]["calls"] == 0
 
 
+def test_nobody_runs_ahead_on_a_line_that_another_may_take() -> None:
+    """Plain stores to one line, each after the other's by time: every one has to fetch it back."""
+    m = machine(processors=2)
+    line = m.memory.alloc(0, BOX)
+
+    async def body(th: Thread) -> None:
+        for _ in range(50):
+            await th.store(line + 8 * th.vp)
+            th.work(300)
+
+    run(m, (0, body), (1, body))
+    [moved] = m.statistics()["lines"]
+    assert moved["transfers"] == 99
+
+
+def test_a_reader_that_polls_misses_once_per_change() -> None:
+    m = machine(processors=2)
+    line = m.memory.alloc(0, BOX)
+
+    async def write(th: Thread) -> None:
+        for _ in range(10):
+            th.work(5000)
+            await th.store(line)
+
+    async def read(th: Thread) -> None:
+        for _ in range(3000):
+            await th.load(line)
+            th.work(20)
+
+    run(m, (0, write), (1, read))
+    misses = m.core.counters(1).misses
+    assert misses["true_sharing"] == 10
+
+
 def test_the_lowest_clock_goes_first() -> None:
     m = machine()
     order: list[tuple[int, int]] = []

@@ -1,8 +1,12 @@
 # pure_core.PureCore, function by function under the same names; the reasons are told there.
 
 
-cdef inline bint is_visible(Model *m, Cache *cache, int code, int64_t addr) noexcept:
-    return code == RMW or line_state(m, cache, addr >> m.line_shift) < (SHARED if code == READ else EXCLUSIVE)
+cdef inline bint is_visible(Model *m, Cache *cache, int code, int64_t addr, int64_t ahead) noexcept:
+    cdef int state
+    if code == RMW or ahead > m.slack:
+        return True
+    state = line_state(m, cache, addr >> m.line_shift)
+    return not (state == EXCLUSIVE or state == MODIFIED)
 
 
 cdef int64_t reference(Model *m, int cpu, Cache *cache, int code, int64_t addr, int64_t nbytes,

@@ -116,13 +116,13 @@ cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_
     for i in range(start, script.count):
         ref = &script.refs[i]
         addr = (other if ref.second else base) + ref.offset
-        if ref.code != RMW and hit(m, cache, ref.code, addr):
+        if now > limit and is_visible(m, cache, ref.code, addr, now - limit):
+            stopped[0] = <int> i
+            break
+        elif ref.code != RMW and hit(m, cache, ref.code, addr):
             cache.counts[ref.code] += 1
             cache.l1_hits += 1
             now += m.l1_cycles
-        elif now > limit and is_visible(m, cache, ref.code, addr):
-            stopped[0] = <int> i
-            break
         else:
             if m.check_every:
                 after = do_access(m, cpu, cache, ref.code, addr, ref.nbytes, now)

@@ -26,6 +26,7 @@ cdef int set_shape(Model *m, config) except -1:
     m.busy_with_memory = config.home_busy_cycles + config.memory_busy_cycles
     m.local_cycles, m.remote_cycles = config.local_cycles, config.remote_cycles
     m.dirty_cycles, m.upgrade_cycles, m.hop_cycles = config.dirty_cycles, config.upgrade_cycles, config.hop_cycles
+    m.slack = config.transfer_cycles_min
     m.link_cycles, m.address, m.data = config.link_cycles, config.bus_address_cycles, config.bus_data_cycles
     m.has_memory_by = copy_distances(m.memory_by, config.memory_by_distance)
     m.has_dirty_by = copy_distances(m.dirty_by, config.dirty_by_distance)

@@ -17,9 +17,12 @@ from k42fs.machine.validation.lock_loop import DIRTY, prototype
 Wait = Callable[[Thread], Awaitable[None]]
 
 ROUNDS: Final = 6
-EACH: Final = DIRTY + 20 + 40
+READ_AGAIN: Final = 20 + 40
+EACH: Final = DIRTY + READ_AGAIN
 """What one more processor adds to a central round: its read-modify-write moves the line, and at the end its
-copy is invalidated and read again."""
+copy of the other line is invalidated and read again."""
+EACH_ON_ONE_LINE: Final = EACH + READ_AGAIN
+"""The same if it counts where it spins: its first look has lost the line to the next arrival."""
 FULL: Final = (5, 21, 85, 341)
 """Parties of full trees of 2, 3, 4 and 5 levels."""
 
@@ -43,6 +46,10 @@ def round_cycles(processors: int, make: Callable[[Machine], Wait]) -> float:
 
 
 def central(machine: Machine) -> Wait:
+    return CentralBarrier(machine, machine.config.processors, is_apart=True).wait
+
+
+def on_one_line(machine: Machine) -> Wait:
     return CentralBarrier(machine, machine.config.processors).wait
 
 
@@ -55,10 +62,15 @@ def barriers(effort: Effort) -> Findings:
     """E20: cycles per round of both barriers by processors."""
     sweep = effort.pick(quick=(4, 5, 16, 21, 64, 85), normal=(2, 4, 5, 8, 16, 21, 32, 64, 85, 128, 256, 341))
     at_once = {n: round_cycles(n, central) for n in sweep}
+    one_line = {n: round_cycles(n, on_one_line) for n in sweep}
     by_tree = {n: round_cycles(n, tree) for n in sweep}
     slope = (at_once[64] - at_once[16]) / 48
     start = at_once[16] - 16 * slope
     checks = [Check("central: cycles per processor", EACH, slope, relative(0.02), "cycles")]
+    slope_on_one = (one_line[64] - one_line[16]) / 48
+    checks.append(
+        Check("on one line: cycles per processor", EACH_ON_ONE_LINE, slope_on_one, relative(0.02), "cycles")
+    )
     checks += [
         Check(f"central, P={n}, to a + b P", start + n * slope, at_once[n], relative(0.05), "cycles")
         for n in sweep
@@ -71,7 +83,11 @@ def barriers(effort: Effort) -> Findings:
     ]
     checks.append(Check("tree to central, P=4: cycles", 1.0, by_tree[4] / at_once[4], AT_LEAST))
     checks.append(Check("central to tree, P=16: cycles", 1.0, at_once[16] / by_tree[16], AT_LEAST))
-    curves = (Series("central", tuple(at_once.items())), Series("tree of 4", tuple(by_tree.items())))
+    curves = (
+        Series("central", tuple(at_once.items())),
+        Series("central, on one line", tuple(one_line.items())),
+        Series("tree of 4", tuple(by_tree.items())),
+    )
     title = "E20: cycles per round of a barrier"
     plot = Plot(title=title, x="processors", y="cycles", series=curves, log_x=True, log_y=True)
     return Findings(tuple(checks), (plot,))
