@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from shutil import get_terminal_size
 from typing import Any, Final
 
@@ -80,27 +81,31 @@ def say(report: Report, source: Source, form: str, also: Sequence[Source] = ()) 
     """Print *report*, then what could not be read of its recording; damage ends in exit status 1."""
     if form == "json":
         lost = [sentence for each in (*also, source) for sentence in each.trace.loss.sentences()]
-        click.echo(as_json(report, {"lost": lost, "notes": report.notes}), nl=False)
+        text = as_json(report, {"lost": lost, "notes": report.notes})
     elif form == "csv":
-        click.echo(as_csv(report), nl=False)
+        text = as_csv(report)
     else:
         terminal = sys.stdout.isatty()
-        click.echo(as_text(report, get_terminal_size().columns if terminal else None, terminal), nl=False)
-        for note in report.notes:
-            click.echo(f"k42fs: {note}", err=True)
-    finish([*also, source])
+        text = as_text(report, get_terminal_size().columns if terminal else None, terminal)
+    pour([text], [*also, source], report.notes if form == "text" else ())
 
 
-def pour(pieces: Iterator[str], source: Source) -> None:
-    """Print *pieces* as they come. A reader who has seen enough (`head`) ends it quietly."""
+def pour(pieces: Iterable[str], sources: Sequence[Source], notes: Sequence[str] = ()) -> None:
+    """Print *pieces* as they come, then what must be said of their recordings.
+
+    A reader who has seen enough (`head`) ends it quietly.
+    """
     try:
         for piece in pieces:
             sys.stdout.write(piece)
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()  # else the interpreter complains about the pipe when it flushes at its end
+        # The interpreter flushes standard output once more at its end; it must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    finish([source])
+    for note in notes:
+        click.echo(f"k42fs: {note}", err=True)
+    finish(sources)
 
 
 def finish(sources: Sequence[Source]) -> None:
@@ -129,9 +134,9 @@ def list_command(recording: str, form: str, strip: bool, definitions: bool, **op
 
     source = source_of(recording, options)
     if form == "text":
-        pour(listing(source, strip, definitions), source)
+        pour(listing(source, strip, definitions), [source])
     else:
-        pour({"json": listing_json, "csv": listing_csv}[form](source, definitions), source)
+        pour({"json": listing_json, "csv": listing_csv}[form](source, definitions), [source])
 
 
 @click.command("locks")
@@ -220,7 +225,7 @@ def requests_command(recording: str, form: str, log: bool, hist: bool, **options
 
     source = source_of(recording, options)
     if log and form == "text":
-        pour(access_log(source), source)
+        pour(access_log(source), [source])
     else:
         say(requests_report(source, hist), source, form)
 

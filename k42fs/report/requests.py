@@ -21,6 +21,9 @@ from k42fs.report.tables import Column, Report, Table, count, microseconds
 
 NANOSECONDS: Final = 10**9
 SIGN: Final = 1 << 63
+ERRNO_MAX: Final = 4095
+"""The kernel's own limit; more is damage."""
+
 LOG_QUANTILES: Final = (0.5, 0.9, 0.99)
 NO_WALL: Final = "there is no host time in this recording: the log's times are the modelled machine's"
 
@@ -55,6 +58,8 @@ class Request:
         """OK, or what went wrong, in the words of the C library without its capitals."""
         if not self.errno:
             return "OK"
+        if self.errno > ERRNO_MAX:
+            return f"errno {self.errno}"
         text = os.strerror(self.errno)
         return text[0].lower() + text[1:]
 

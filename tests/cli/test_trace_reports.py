@@ -1,6 +1,8 @@
 """The commands of `k42fs trace`: every one survives every recording, in every form, and says what was lost."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from k42fs.cli.trace import COMMANDS
 from tests.machine.tracing.lab import HandTrace
 from tests.report.lab import call, request, run
+from tests.report.test_listing import everything
 
 REPORTS = sorted(name for name, module in COMMANDS.items() if module == "k42fs.cli.trace_reports")
 FORMS = ("text", "json", "csv")
@@ -73,3 +76,37 @@ def test_only_one_kind_of_calls_at_a_time(recording: Path) -> None:
     result = run("calls", "-c", "--tree", recording)
     assert result.exit_code == 1
     assert "only one" in result.stderr
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_values_that_make_no_sense_are_reported_all_the_same(tmp_path: Path, seed: int) -> None:
+    """What bits were flipped to cannot be seen: numbers may be anything."""
+    recording = everything(tmp_path / "t", seed=seed)
+    for command in REPORTS:
+        for extra in VARIANTS.get(command, [[]]):
+            result = run(*arguments(command, recording), *extra)
+            assert result.exception is None or isinstance(result.exception, SystemExit), (command, extra)
+            assert "Traceback" not in result.output
+
+
+VARIANTS: dict[str, list[list[str]]] = {
+    "calls": [[], ["-c"], ["--hist"], ["--tree"]],
+    "requests": [[], ["--log"], ["--hist"]],
+    "locks": [[], ["--objects"]],
+    "list": [[], ["--definitions"], ["--format", "json"]],
+}
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    for at in range(20_000):
+        trace.event(0, at, "fs_ramfs_mkdir", at, "name")
+    trace.close()
+    command = [sys.executable, "-m", "k42fs.cli.main", "trace", "list", str(tmp_path / "t")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        assert listing.stdout.readline().startswith(b"   0.000000000    0 TRACE_FS_RAMFS_MKDIR")
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+        assert listing.wait(timeout=60) == 0

@@ -85,3 +85,13 @@ def test_histograms_of_both_clocks_are_apart(recording: Path) -> None:
     text = run("requests", "--hist", recording).stdout
     assert "lookup: 2 requests, in cycles\n" in text
     assert "lookup: 2 requests, in wall ns\n" in text
+
+
+def test_numbers_out_of_all_bounds_are_shown_as_numbers(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    request(
+        trace, 0, 10, 20, 1, 2**64 - 1, 2**64 - 1, 2**64 - 1, errno=2**40, wall=2**64 - 1, wall_ns=2**64 - 1
+    )
+    trace.close()
+    (line,) = run("requests", "--log", tmp_path / "t").stdout.splitlines()
+    assert f"op{2**64 - 1} ({2**64 - 1}): errno {2**40} <18446744073.709552>" in line
