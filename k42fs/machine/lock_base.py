@@ -45,6 +45,7 @@ class LockBase:
         "__weakref__",
         "_granted",
         "_history",
+        "_other_vp",
         "_start",
         "_users",
         "acquisitions",
@@ -91,6 +92,7 @@ class LockBase:
         self._start = 0  # of the present holding: when nobody else can have the lock any more,
         self._granted = 0  # and when the holder really has it, the hand-off being over
         self._history: Reservations | None = None
+        self._other_vp = NO_VP  # who had it last before `last_vp`
         self._users = 0  # live: processors that had it lately
 
     def __del__(self) -> None:
@@ -154,7 +156,9 @@ class LockBase:
             ahead = self._ahead_of(th) if machine.live and machine.pace.hot else 0
             if ahead or now < self.free_at:
                 now = self._wait_in_past(th, self._history, ahead)
-        self.last_vp = th.vp
+        if self.last_vp != th.vp:
+            self._other_vp = self.last_vp
+            self.last_vp = th.vp
         self._granted = now
         return now
 
@@ -191,9 +195,13 @@ class LockBase:
         if self._start == arrival and not ahead:
             return arrival
         waited = self._start - arrival
+        # Who brought the last holding is not always whose holding th waits for: th's own is never in its way.
+        giver = self.last_vp
+        if giver == th.vp and self._other_vp != NO_VP:
+            giver = self._other_vp
         if ahead:
-            waited += ahead * (usual + machine.hand_off_cycles(self.last_vp, th.vp, self.addr))
-        hand_off = machine.hand_offs.cycles(self.last_vp, th.vp, self.addr, waited, self.blocks)
+            waited += ahead * (usual + machine.hand_off_cycles(giver, th.vp, self.addr))
+        hand_off = machine.hand_offs.cycles(giver, th.vp, self.addr, waited, self.blocks)
         self._start = history.fit(arrival + ahead * (usual + hand_off), usual + hand_off)
         granted = self._start + hand_off
         self._note_wait(granted - arrival)

@@ -104,6 +104,7 @@ class DirectoryOperations(Face):
                 node = None if file.is_dir else by_id.get(base | file.ino)
                 if node is None:
                     node = self.node_of(parent, name, file)
+                    node.vp = th.vp
                 # `_Reply.put` without the call: a listing of many names is a matter of this loop.
                 fill_entry(entry, node.node_id, file)
                 if not pyfuse3.readdir_reply(token, name, entry, offset):

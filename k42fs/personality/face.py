@@ -45,9 +45,9 @@ class Face(Serving):
         root = system.root_entry
         self.places.make_root(root.server, system.root_tree.root_file(), system.snapshot.root)
 
-    def found(self, parent: DirNode, name: bytes, file: FSFile) -> pyfuse3.EntryAttributes:
+    def found(self, th: Thread, parent: DirNode, name: bytes, file: FSFile) -> pyfuse3.EntryAttributes:
         """Count one more lookup of *file*, met as *name* in *parent*, and return its attributes."""
-        return self.answer(self.node_of(parent, name, file))
+        return self.answer(th, self.node_of(parent, name, file))
 
     def node_of(self, parent: DirNode, name: bytes, file: FSFile) -> Node:
         """Return the node of *file*, met as *name* in *parent*, entering it if it is new."""
@@ -61,8 +61,9 @@ class Face(Serving):
             file.holds += 1
         return node
 
-    def answer(self, node: Node) -> pyfuse3.EntryAttributes:
+    def answer(self, th: Thread, node: Node) -> pyfuse3.EntryAttributes:
         node.nlookup += 1
+        node.vp = th.vp
         return entry_attributes(node.node_id, node.file)
 
     def enter_name(self, parent: int, name: bytes) -> DirNode:

@@ -33,16 +33,21 @@ class NameOperations(Face):
         if node.mnode is not None and node.mnode.children is not None:
             crossing = await self.places.cross(th, node, name)
             if crossing is not None:
-                return self.answer(crossing)
+                return self.answer(th, crossing)
         try:
             file = await th.deref(node.tree).lookup(th, node.file, name)
         except NameNotFoundError:
             return _NO_NAME
-        return self.found(node, name, file)
+        return self.found(th, node, name, file)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Take lookups back; a node at zero is dropped, and its file may then be pruned or deleted."""
-        th = self.begin(self.last_vp)
+        """Take lookups back; a node at zero is dropped, and its file may then be pruned or deleted.
+
+        The kernel does not say who forgets, and often tells of many at once. Each is dropped where it was last
+        answered for: elsewhere all lines of file and inode would change processors, now and at their next use.
+        """
+        th = None
+        self.requests += 1
         try:
             for node_id, count in inode_list:
                 node = self.nodes.by_id.get(node_id)
@@ -51,11 +56,17 @@ class NameOperations(Face):
                 node.nlookup -= count
                 if node.nlookup <= 0 and node_id != ROOT_ID:
                     self.nodes.remove(node)
+                    if th is not None and th.vp != node.vp:
+                        ended, th = th, None
+                        self.end(ended)
+                    if th is None:
+                        th = self.begin(node.vp, is_housekeeping=True)
                     await self.run(th, th.deref(node.tree).forget(th, node.file))
         except Exception as exc:
             self.failure(exc, "forget", th)
         else:
-            self.end(th)
+            if th is not None:
+                self.end(th)
 
     @by_caller
     async def create(
@@ -64,7 +75,7 @@ class NameOperations(Face):
         """Make a regular file, and open it."""
         node = self.enter_name(parent, name)
         file, opened = await th.deref(node.tree).create(th, node.file, name, mode, flags & KEPT_OPEN_FLAGS)
-        entry = self.found(node, name, file)
+        entry = self.found(th, node, name, file)
         handle = self.handles.add(th.vp, th.creds, self.nodes.by_id[entry.st_ino], opened)
         if self.places.name_changed(node, name):
             await self.settle(th)
@@ -113,7 +124,8 @@ class NameOperations(Face):
 
     async def _named(self, th: Thread, node: DirNode, name: bytes, file: FSFile) -> pyfuse3.EntryAttributes:
         """Answer for *file*, which has the new name *name* in *node*."""
-        entry = self.found(node, name, file)  # held before anything is waited for: who sees it may remove it
+        # Held before anything is waited for: who sees the name may remove it.
+        entry = self.found(th, node, name, file)
         if self.places.name_changed(node, name):
             await self.settle(th)
         return entry

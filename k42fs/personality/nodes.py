@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from k42fs.errors import BusyError, DeletedObjectError
-from k42fs.ids import Ref
+from k42fs.ids import VP, Ref
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_table import MountNode
 
@@ -32,15 +32,19 @@ ROOT_ID: Final = 1
 
 
 class Node:
-    """A file that the kernel holds. `nlookup` is exact: each answer that names it adds one, each forget subtracts."""
+    """A file that the kernel holds. `nlookup` is exact: each answer that names it adds one, each forget subtracts.
 
-    __slots__ = ("file", "nlookup", "node_id", "tree")
+    `vp`: the processor of the last answer that named it. What a forget ends is in that one's cache.
+    """
+
+    __slots__ = ("file", "nlookup", "node_id", "tree", "vp")
 
     def __init__(self, node_id: int, tree: Ref, file: FSFile) -> None:
         self.node_id = node_id
         self.tree = tree
         self.file = file
         self.nlookup = 0
+        self.vp = VP(0)
 
 
 class DirNode(Node):

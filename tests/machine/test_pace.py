@@ -130,3 +130,32 @@ def test_hand_offs_in_the_past_count_the_lines_that_would_have_moved() -> None:
     assert sum(lines.values()) > counted
     m.reset_statistics()
     assert m.statistics()["lines"] == []
+
+
+def test_a_wait_in_the_past_is_for_somebody_else_s_holding_even_right_after_one_s_own() -> None:
+    m = machine(3, live=True, config={"live_window_cycles": 1 << 40})
+    lock = a_lock(m)
+
+    def hold(vp: int, think: int, section: int) -> Thread:
+        th = m.enter(VP(vp))
+        th.work(think)
+        lock.acquire(th)
+        th.work(section)
+        lock.release(th)
+        m.leave(th)
+        return th
+
+    end = hold(0, 200_000, 100_000).proc.clock
+    own = hold(1, 0, 150_000)  # comes later, but lies before; then the next comes in between
+    assert lock.contentions == 0
+    before = own.proc.clock
+    hold(1, 0, 100)
+    assert lock.contentions == 1
+    assert own.proc.clock > end > before
+    moved = [item for item in m.hand_offs.added_to(()) if item.line == lock.addr // m.config.line_bytes]
+    assert [(item.transfers, item.movers) for item in moved] == [(2, 0b11)]
+    hand_off = m.hand_off_cycles(0, 1, lock.addr) + m.unblock_cycles(
+        0, 1
+    )  # it waited so long that it blocked
+    assert lock.waited_cycles == end - before + hand_off
+    m.check()
