@@ -20,6 +20,7 @@ from k42fs.machine.tracing.schema import Event, Schema
 from k42fs.report.decode import Record
 from k42fs.report.filters import Source
 from k42fs.report.kmon_rows import UNKNOWN, Row
+from k42fs.report.kmon_scan import RowDecoder, Special
 from k42fs.report.names import Names
 
 KERNEL_COLOR: Final = "#e0453a"
@@ -50,11 +51,15 @@ class Entity:
 
 @dataclass(slots=True)
 class Chart:
-    """A recording as rows. `kinds` names the events, `entities` what ran; times in ticks, `end` excluded."""
+    """A recording as rows. `kinds` names the events, `entities` what ran; times in ticks, `end` excluded.
+
+    What is shown is counted from `origin`, the recording's first event, as all reports do.
+    """
 
     title: str
     by: str
     ticks_per_second: int
+    origin: int
     begin: int
     end: int
     rows: list[Row]
@@ -83,7 +88,7 @@ class Entities:
         self._processes: dict[int, str] = {}
         self._spawns = {schema.by_attribute[name].id: word for name, word in SPAWNS.items()}
         self.readers = {each.id: self._reader(each) for each in schema.events() if each.context}
-        self._special = {*self.readers, *self._spawns}
+        self.special = {*self.readers, *self._spawns}
         self._modes = schema.types["mode"].values
         self._numbers: dict[tuple[int, int], int] = {(-1, 0): UNKNOWN}
         self._met: dict[tuple[int, int, int], int] = {}
@@ -116,17 +121,19 @@ class Entities:
             return 0, min(domain, 1)
         return pid, domain if self.by == "domain" else 0
 
-    def take(self, row: Row, base: int, ids: Sequence[int], payloads: Sequence[list[int]]) -> None:
-        """Note in *row*, whose event *base* is the first of these, who runs from when on; learn names."""
-        if self._special.isdisjoint(ids):
-            return
-        readers, spawns = self.readers, self._spawns
-        for index, number in enumerate(ids):
+    def take(self, row: Row, specials: Sequence[Special]) -> None:
+        """Note in *row* who runs from when on, and what processes are called."""
+        readers, switches, entities = self.readers, row.switches, row.switch_entities
+        last = entities[-1] if entities else UNKNOWN
+        for index, number, words in specials:
             if number in readers:
-                row.switch(base + index, readers[number](payloads[index]))
-            elif number in spawns:
-                words = payloads[index]
-                self._processes[words[0]] = self._names.text(words[spawns[number]])
+                entity = readers[number](words)
+                if entity != last:  # as Row.switch: called for millions, it would take half of the time
+                    switches.append(index)
+                    entities.append(entity)
+                    last = entity
+            else:
+                self._processes[words[0]] = self._names.text(words[self._spawns[number]])
 
     def learn(self, records: Sequence[Record]) -> None:
         """Learn what processes are called."""
@@ -176,12 +183,13 @@ def chart(source: Source, by: str = "process") -> Chart:
     rows = []
     for cpu in source.processors:
         row = Row(cpu)
-        pieces = source.of(cpu) if is_narrow else trace.records(trace.streams[cpu], None, 0, until)
-        for records in pieces:
-            times, _, ids, payloads = zip(*records, strict=True)
-            entities.take(row, len(row.times), ids, payloads)
-            row.times.extend(times)
-            row.kinds.extend(map(kinds.__getitem__, ids))
+        decoder = RowDecoder(trace.schema, trace.newer, row, kinds, entities.special, entities.take)
+        if is_narrow:
+            for records in source.of(cpu):
+                decoder.take(records)
+        else:
+            for _ in trace.records(trace.streams[cpu], None, 0, until, decoder):
+                pass
         rows.append(row.part(since, until + 1))
     quiet = {index for index, event in enumerate(events) if event.class_name in QUIET}
     begin, end = _busy(rows, quiet)
@@ -190,6 +198,7 @@ def chart(source: Source, by: str = "process") -> Chart:
         trace.path.resolve().name,
         by,
         trace.ticks_per_second,
+        trace.begin,
         begin,
         end,
         rows,

@@ -23,7 +23,7 @@ def page(chart: Chart, texts: Mapping[int, Sequence[str]] | None = None) -> str:
     payload = pack_rows(chart.rows, chart.begin, chart.end, texts)
     meta = {
         "about": about(chart),
-        "begin": chart.begin,
+        "begin": chart.begin - chart.origin,
         "length": chart.end - chart.begin,
         "ticks": chart.ticks_per_second,
         "by": chart.by,

@@ -28,7 +28,7 @@ ROOM_BYTES: Final = 4_500_000
 
 TEXT_EVENTS_MAX: Final = 60_000
 EVENTS_MAX: Final = 600_000
-COLUMNS_MAX: Final = 1 << 20
+COLUMNS_MAX: Final = 1 << 21
 SPANS_MAX: Final = 1 << 10
 
 

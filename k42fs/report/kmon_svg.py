@@ -43,7 +43,7 @@ def _axis(chart: Chart, left: int, width: int) -> Iterator[str]:
     digits = _digits(chart)
     for label in range(LABELS):
         x = left + width * label // (LABELS - 1)
-        ticks = chart.begin + (chart.end - chart.begin) * label // (LABELS - 1)
+        ticks = chart.begin - chart.origin + (chart.end - chart.begin) * label // (LABELS - 1)
         anchor = "start" if label == 0 else "end" if label == LABELS - 1 else "middle"
         seconds = f"{ticks / chart.ticks_per_second:.{digits}f} s"
         yield f'<text x="{x}" y="40" fill="#c9d1dc" text-anchor="{anchor}">{seconds}</text>'

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from k42fs.report import kmon_payload
+from k42fs.machine.tracing.packets import HEAD_BYTES
+from k42fs.report import kmon_payload, kmon_scan
 from k42fs.report.filters import Filter, Source
 from k42fs.report.kmon import Chart, chart
 from k42fs.report.kmon_page import SCRIPTS, page
@@ -137,6 +138,28 @@ def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert "<b>" not in text.partition("<script")[0]
     ElementTree.fromstring(svg(made))
+
+
+@pytest.mark.parametrize("change", ["", "header", "stamp", "end"])
+def test_the_compiled_scan_reads_what_the_pure_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Whole packets, and garbled ones up to the same word."""
+    recorded = recording(tmp_path / "t")
+    data = bytearray((recorded / "cpu1").read_bytes())
+    event = HEAD_BYTES
+    for _ in range(30):
+        event += 8 * data[event + 3]  # the length in its header
+    place = {"": 0, "header": event, "stamp": event + 7, "end": 40}[change]
+    if change:
+        data[place] ^= 0xA5
+    (recorded / "cpu1").write_bytes(data)
+    source = Source(Trace(recorded))
+    fast, lost = chart(source), source.trace.loss.sentences()
+    monkeypatch.setattr(kmon_scan, "scan_body", None)
+    source = Source(Trace(recorded))
+    assert (chart(source), source.trace.loss.sentences()) == (fast, lost)
+    assert bool(lost) == bool(change)
 
 
 def meta_of(text: str) -> dict[str, Any]:
