@@ -70,12 +70,13 @@ def real_mount_point(path: str) -> str:
 
 
 def is_dead(path: str) -> bool:
-    """True when the daemon behind the mount at *path* is gone: the kernel answers ENOTCONN itself.
+    """True when the daemon behind the k42fs at *path* is gone: the kernel answers ENOTCONN itself.
 
-    Asks for the room left, which no kernel caches; attributes it may answer long after the daemon's death.
+    Asks for the control directory, which no kernel caches and no daemon counts; other attributes the kernel may
+    answer long after the daemon's death.
     """
     try:
-        os.statvfs(path)
+        os.stat(os.path.join(path, ".k42"))
     except OSError as exc:
         return exc.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False

@@ -55,6 +55,7 @@ class FileOperations(Face):
     def write(self, th: Thread, handle: Handle[Any], offset: int, data: bytes) -> Coroutine[Any, Any, int]:
         """Write all of *data*, or what the room allows."""
         if handle.opened.__class__ is ControlText:
+            self.cos.activate(th)
             return self.control.write(th, handle.opened, offset, data)
         return th.deref(handle.tree).write(th, handle.opened, offset, data)  # type: ignore[no-any-return]
 
@@ -67,6 +68,8 @@ class FileOperations(Face):
         """Close."""
         self.handles.remove(handle.number)
         if handle.opened.__class__ is ControlText:
+            if handle.opened.transaction is not None:
+                self.cos.activate(th)
             await self.control.release(th, handle.opened)
         else:
             await th.deref(handle.tree).release(th, handle.opened)

@@ -23,8 +23,11 @@ from k42fs.machine.thread import INACTIVE
 from k42fs.objects import COSMgr
 from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
+from k42fs.personality.control import CONTROL_NAME
 from k42fs.personality.handles import Handle, HandleTable
+from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
 from k42fs.personality.session import ReaderBaton
+from k42fs.servers.credentials import Creds
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +67,17 @@ class Serving:
         self.cos.activate(th)
         return th
 
+    def begin_control(self) -> Thread:
+        """Return a thread for a request on `.k42`: not counted, and not active, so that looking changes no figure.
+
+        What does work in the system, a command or a question, activates it first.
+        """
+        return self.machine.enter(self.last_vp, is_housekeeping=True)
+
     def end(self, th: Thread) -> None:
-        """Give back what `begin` gave."""
-        self.cos.deactivate(th)
+        """Give back what `begin` or `begin_control` gave."""
+        if th.generation != INACTIVE:
+            self.cos.deactivate(th)
         self.machine.leave(th)
 
     def serve_later(self, request: str, *args: object) -> None:
@@ -132,10 +143,7 @@ class Serving:
         """
         try:
             self.given_up.discard(th)
-            if th.generation == INACTIVE:  # the clean-up daemon's
-                self.machine.leave(th)
-            else:
-                self.end(th)
+            self.end(th)  # the clean-up daemon's is not active
             try:
                 answer = suspended.result()
             except Exception as exc:
@@ -199,15 +207,31 @@ def _handler(
 
 
 def _admit_caller(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    first = args[0]  # the node, or the context of a request about none
+    if first.__class__ is int and first >= CONTROL_BASE:
+        return _admit_to_control(self, args)
     caller = self.callers.caller(args[-1])
     th = self.begin(caller.vp)
     th.creds = caller.creds
     return th, args
 
 
+def _admit_lookup(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    if args[0] == ROOT_ID and args[1] == CONTROL_NAME:
+        return _admit_to_control(self, args)
+    return _admit_caller(self, args)
+
+
+def _admit_to_control(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    """Who asks for `.k42` is no caller of the machine's, and takes no processor's turn."""
+    th, ctx = self.begin_control(), args[-1]
+    th.creds = Creds(ctx.uid, ctx.gid, ctx.pid, ctx.umask)
+    return th, args
+
+
 def _admit_handle(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
     handle = self.handles[args[0]]
-    th = self.begin(handle.vp)
+    th = self.begin_control() if handle.node is None else self.begin(handle.vp)
     th.creds = handle.creds
     return th, (handle, *args[1:])
 
@@ -219,7 +243,7 @@ def by_caller(
     operation: Callable[Concatenate[S, Thread, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     """Make a handler of an operation whose last argument is the request's context."""
-    return _handler(operation, _admit_caller)
+    return _handler(operation, _admit_lookup if operation.__name__ == "lookup" else _admit_caller)
 
 
 def by_handle(

@@ -197,6 +197,30 @@ def test_stats_answer_in_every_model(new_mount: Callable[..., K42Mount], model: 
     mount.stop()
 
 
+def counted(control: Path) -> tuple[object, ...]:
+    """Who has served how many requests, in all, and how many references came late. Cycles the clean-up spends too."""
+    machine = json.loads((control / "processors.json").read_text())
+    served = {row["vp"]: row["operations"] for row in machine["per_processor"] if row["operations"]}
+    requests = json.loads((control / "config.json").read_text())["requests"]
+    return served, requests, machine["late_arrivals"]
+
+
+def test_looking_counts_as_no_request(mount: K42Mount) -> None:
+    control = mount.path / ".k42"
+    for number in range(20):
+        write(mount.path / f"file-{number}", b"data")
+    before = counted(control)
+    for _ in range(3):
+        for file in control.iterdir():
+            if file.name != "reset":
+                assert file.read_bytes()
+        assert k42fs("stats", control / "locks").status == 0
+        assert k42fs("ns", "--resolve", "/file-1", control).status == 0
+        with opened(control / "locks", os.O_RDONLY) as fd:
+            os.fstat(fd)
+    assert counted(control) == before
+
+
 def test_stats_of_what_is_no_k42fs_are_refused(tmp_path: Path, mount: K42Mount) -> None:
     done = k42fs("stats", tmp_path)
     assert done.status != 0
