@@ -2,7 +2,8 @@
 
 A core must not call Python for each miss, and often knows of one when its processor's clock is elsewhere. So it
 keeps numbers, ITEMS for each record, in one array with a bound; whoever makes packets has them turned into
-events first, each with its own stamp, in the stream of the processor it befell.
+events first, each with its own stamp, in the stream of the processor it befell. What found no room is lost
+(`Tracer.lose`, of processor NO_CPU).
 """
 
 from __future__ import annotations
@@ -59,8 +60,3 @@ def emit_records(tracer: Tracer, records: array[int], line_bytes: int, name: Nam
             misses[cpu](stamp, line, kind, code, offset, other, cycles, site)
         else:
             invalidations[cpu](stamp, line, other, site)
-
-
-def note_dropped(tracer: Tracer, count: int, begin: int, end: int) -> None:
-    """Say that *count* records found no room between two times: they are of no processor's stream."""
-    tracer.emit[0].meta_discard(count, begin, end, NO_CPU)

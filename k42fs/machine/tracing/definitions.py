@@ -126,13 +126,12 @@ class Definitions:
         schema = load()
         self._keys = {schema.by_attribute["cache_line_name"].id: 2}  # a line has many names, one each offset
         self._kept: dict[tuple[int, ...], list[int]] = {}
-        self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, words: list[int]) -> None:
-        """Take the events in *words* out of it."""
+    def take(self, words: list[int]) -> int:
+        """Take the events in *words* out of it; return how many had to go for them."""
         count, at = len(words), 0
         while at < count:
             kind = words[at] & ID_MASK
@@ -143,9 +142,10 @@ class Definitions:
             self._kept[key] = words[at:after]
             at = after
         del words[:count]
-        while len(self._kept) > MOST_KEPT:
+        too_many = max(0, len(self._kept) - MOST_KEPT)
+        for _ in range(too_many):
             del self._kept[next(iter(self._kept))]
-            self.dropped += 1
+        return too_many
 
     def events(self) -> Iterator[list[int]]:
         yield from self._kept.values()

@@ -35,6 +35,14 @@ def _nothing(*values: object) -> None:
     """The emitter of a class that is off."""
 
 
+def _silent(self: Emitters, name: str) -> Emitter:
+    """Take the place of every emitter."""
+    if name.startswith("_"):  # copy and inspect probe for these
+        raise AttributeError(name)
+    setattr(type(self), name, _nothing)
+    return _nothing
+
+
 class Emitters:
     """The emitters of one processor; emitters.pyi lists them. Made by `make_emitters`."""
 
@@ -52,6 +60,8 @@ class Emitters:
     @classmethod
     def switch(cls, mask: int) -> None:
         """Let the classes in *mask* emit, on all processors of the tracer, and definitions if any is on."""
+        if "__getattr__" in vars(cls):  # with it there, calls would be slow
+            del cls.__getattr__
         for event in load().events():
             is_on = mask if event.is_name else mask & 1 << event.major
             setattr(cls, event.attribute, _method(event.attribute) if is_on else _nothing)
@@ -72,15 +82,17 @@ class Emitters:
 
     def _one(self, name: str, source: Callable[[Event], str]) -> Emitter:
         event = load().by_attribute[name]
-        if getattr(type(self), name) is _nothing:
+        if getattr(type(self), name, _nothing) is _nothing:
             return _nothing
         return _maker(name, source)(self.names if event.is_name else self.own, self.cpu)
 
 
 def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]:
-    """Return emitters for the processors of one tracer, everything off and bound to nothing."""
-    kind = type("Emitters", (Emitters,), {"__slots__": ()})
-    kind.switch(0)
+    """Return emitters for the processors of one tracer, everything off and bound to nothing.
+
+    Until something is on for the first time nothing of the schema is needed, nor read.
+    """
+    kind = type("Emitters", (Emitters,), {"__slots__": (), "__getattr__": _silent})
     return [kind(cpu) for cpu in cpus]
 
 

@@ -65,7 +65,37 @@ class Switches:
     A third of the cost of a test of the mask's bit: CPython adds and compares small numbers fast, "&" not.
     """
 
-    __slots__ = tuple(snake(each.name) for each in load().classes)
+    __slots__ = (
+        "alloc",
+        "app",
+        "cache",
+        "clust_obj",
+        "control",
+        "dbg",
+        "default",
+        "disk",
+        "exception",
+        "fs",
+        "fuse",
+        "hw_perf_mon",
+        "info",
+        "io",
+        "lib_c",
+        "linux",
+        "lock",
+        "mem",
+        "meta",
+        "misc",
+        "misc_kern",
+        "mpi",
+        "omp",
+        "proc",
+        "res_mgr",
+        "scheduler",
+        "swap",
+        "test",
+        "user",
+    )
 
     alloc: bool
     app: bool
@@ -98,7 +128,8 @@ class Switches:
     user: bool
 
     def __init__(self) -> None:
-        self.set(0)
+        for name in self.__slots__:
+            setattr(self, name, False)
 
     def set(self, mask: int) -> None:
         for each in load().classes:

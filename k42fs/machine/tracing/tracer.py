@@ -22,6 +22,7 @@ from k42fs.errors import BusyError, ConfigError
 from k42fs.machine.tracing.ctf import metadata
 from k42fs.machine.tracing.definitions import Definitions, Numbers
 from k42fs.machine.tracing.emitters import Emitters, make_emitters
+from k42fs.machine.tracing.losses import Losses
 from k42fs.machine.tracing.mask import CONTROL, INFO, META, Switches, with_control
 from k42fs.machine.tracing.packets import NAMES_CPU, ROOM_WORDS
 from k42fs.machine.tracing.recordings import DirectoryRecording, Recording, RingRecording
@@ -54,13 +55,6 @@ class TraceStatus:
     discarded: int
     bytes_written: int
     failure: str
-
-
-@dataclass(slots=True)
-class _Loss:
-    count: int
-    begin: int
-    end: int
 
 
 def _no_clock() -> int:
@@ -102,7 +96,10 @@ class Tracer:
         self.on = Switches()
         self.emit = make_emitters(processors)
         self.numbers = Numbers(self.emit[0])
-        self._new_streams(self._new_id())
+        # Made when something is on for the first time: a machine that is never traced does without.
+        self._streams: list[Stream] = []
+        self._events = 0
+        self._losses = Losses()
         for cpu, emit in zip(processors, self.emit, strict=True):
             cpu.on, cpu.emit = self.on, emit
 
@@ -122,7 +119,7 @@ class Tracer:
         self._definitions = Definitions()
         self.named_lines.clear()
         self._events = 0
-        self._lost: dict[int, _Loss] = {}
+        self._losses = Losses()
 
     def _new_stream(self, cpu: int) -> Stream:
         return Stream(load(), self._trace_id, cpu, cpu, self._host_clock)
@@ -187,7 +184,7 @@ class Tracer:
         self._no_directory()
         trace_id = self._new_id()
         text = self._metadata(trace_id)
-        recording = DirectoryRecording(path, text, len(self._streams), limit_bytes, self._dropped)
+        recording = DirectoryRecording(path, text, len(self._processors), limit_bytes, self._dropped)
         self.set_mask(0)
         self._end()
         self._new_streams(trace_id)
@@ -231,16 +228,12 @@ class Tracer:
         if not isinstance(ring, RingRecording):
             raise BusyError("trace: nothing has been recorded")
         self.drain(everything=True)
-        recording = DirectoryRecording(path, self._metadata(self._trace_id), len(self._streams))
+        recording = DirectoryRecording(path, self._metadata(self._trace_id), len(self._processors))
         try:
             names = self._new_stream(NAMES_CPU)
             for words in self._definitions.events():
                 names.words += words
-            (emit,) = make_emitters(self._processors[:1])
-            emit.bind(names.words.extend, names.words.extend)
-            emit.switch(META)
-            for cpu, loss in self._lost.items():
-                emit.meta_discard(loss.count, loss.begin, loss.end, cpu)
+            self._losses.tell_all(names.words)
             for packet in names.cut(everything=True):
                 recording.take(names, packet)
             ring.write(recording)
@@ -275,21 +268,32 @@ class Tracer:
         if recording is None:
             return
         self._flush_sources()
-        packets: list[tuple[Stream, Packet]] = []
-        for stream in self._streams:
-            packets += [(stream, packet) for packet in stream.cut(everything)]
+        packets = [(stream, packet) for stream in self._streams for packet in stream.cut(everything)]
         if isinstance(recording, RingRecording):
-            self._definitions.take(self._names.words)
+            if gone := self._definitions.take(self._names.words):
+                self.lose(NAMES_CPU, gone, 0, 0)
         elif packets or everything:  # what an event's numbers mean is on disk before it
-            packets[:0] = [(self._names, packet) for packet in self._names.cut(everything=True)]
+            packets[:0] = self._definition_packets()
+        if self._write(packets) and everything and isinstance(recording, DirectoryRecording):
+            self._write(self._definition_packets())  # what has been dropped by writing
+
+    def _definition_packets(self) -> list[tuple[Stream, Packet]]:
+        self._losses.tell(self._names.words)
+        return [(self._names, packet) for packet in self._names.cut(everything=True)]
+
+    def _write(self, packets: list[tuple[Stream, Packet]]) -> bool:
+        """Record *packets*; say whether that went well."""
+        recording = self._recording
+        assert recording is not None, "packets without a recording"
         for index, (stream, packet) in enumerate(packets):
             try:
                 recording.take(stream, packet)
             except OSError as exc:
                 self._fail(exc, packets[index:])
-                return
+                return False
             if stream is not self._names:
                 self._events += packet[2]
+        return True
 
     def _flush_sources(self) -> None:
         for flush in self.sources:
@@ -312,11 +316,11 @@ class Tracer:
         self._tell()
 
     def _dropped(self, stream: Stream, count: int, begin: int, end: int) -> None:
-        loss = self._lost.setdefault(stream.cpu, _Loss(0, begin, end))
-        loss.count += count
-        loss.end = end
-        if isinstance(self._recording, DirectoryRecording):
-            self.emit[0].meta_discard(count, begin, end, stream.cpu)
+        self.lose(stream.cpu, count, begin, end)
+
+    def lose(self, cpu: int, count: int, begin: int, end: int) -> None:
+        """Count events of *cpu* that will be in no file, with the stamps of the first and the last."""
+        self._losses.add(cpu, count, begin, end)
 
     def status(self) -> TraceStatus:
         recording = self._recording
@@ -328,7 +332,7 @@ class Tracer:
             path,
             self._events,
             sum(len(stream.words) for stream in self._streams),
-            sum(loss.count for loss in self._lost.values()),
+            self._losses.count,
             0 if recording is None else recording.bytes_written,
             self._failure,
         )

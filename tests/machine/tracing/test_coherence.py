@@ -15,7 +15,6 @@ from k42fs.machine.tracing.coherence import (
     NO_CPU,
     Record,
     emit_records,
-    note_dropped,
 )
 from k42fs.machine.tracing.mask import CACHE, LOCK
 from k42fs.machine.tracing.packets import NAMES_CPU
@@ -78,8 +77,8 @@ def test_lines_are_named_anew_in_each_recording(tmp_path: Path) -> None:
 def test_what_a_core_had_no_room_for_is_counted(tmp_path: Path) -> None:
     tracer, _ = lab()
     tracer.start(tmp_path / "t", CACHE)
-    note_dropped(tracer, 17, 5, 9)
-    tracer.stop()
+    tracer.lose(NO_CPU, 17, 5, 9)
+    assert tracer.stop().discarded == 17
     assert discards(read(tmp_path / "t")[NAMES_CPU]) == {NO_CPU: 17}
 
 

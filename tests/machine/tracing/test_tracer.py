@@ -2,12 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k42fs.errors import BusyError, ConfigError, NameExistsError
+from k42fs.machine.tracing import definitions
 from k42fs.machine.tracing.mask import CACHE, CLUST_OBJ, CONTROL, FS, LOCK
 from k42fs.machine.tracing.packets import LEAD, NAMES_CPU, PACKET_BYTES, ROOM_WORDS
 from k42fs.machine.tracing.recordings import PARTS
@@ -192,6 +195,17 @@ def test_a_bounded_recording_keeps_the_latest_and_counts_the_rest(tmp_path: Path
     assert status.discarded == sum(discards(seen[NAMES_CPU]).values())
 
 
+def test_what_the_end_of_a_bounded_recording_drops_is_counted_too(tmp_path: Path) -> None:
+    tracer, (cpu,) = lab(1)
+    tracer.start(tmp_path / "t", LOCK, limit_bytes=PARTS * PACKET_BYTES)
+    for number in range((PARTS + 3) * PER_PACKET):
+        cpu.emit.lock_release(number, 0)
+    status = tracer.stop()
+    seen = read(tmp_path / "t")
+    assert discards(seen[NAMES_CPU]) == {0: status.discarded}
+    assert status.discarded == status.events - len(seen[0]) > 3 * PER_PACKET
+
+
 def test_a_bound_too_small_for_the_processors_is_refused(tmp_path: Path) -> None:
     tracer, _ = lab()
     with pytest.raises(ConfigError, match="need 524288"):
@@ -261,6 +275,22 @@ def test_definitions_outlive_any_number_of_later_ones(tmp_path: Path) -> None:
     assert names(defined).count("clust_obj_object_name") == 100
     assert {values[1] for *_, name, values in defined if name == "cache_line_name"} == {0, 8}
     assert names(defined).count("cache_line_name") == 2
+
+
+def test_definitions_have_a_bound_too_and_what_goes_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "MOST_KEPT", 50)
+    tracer, (cpu, _) = lab()
+    tracer.set_mask(CLUST_OBJ)
+    for ref in range(80):
+        cpu.emit.clust_obj_object_name(ref, 0, 0)
+    tracer.dump(tmp_path / "t")
+    defined = read(tmp_path / "t")[NAMES_CPU]
+    kept = [values[0] for *_, name, values in defined if name == "clust_obj_object_name"]
+    assert kept == list(range(30, 80))
+    # The settings' six definitions (four strings, two settings) went first.
+    assert discards(defined) == {NAMES_CPU: 30 + 6}
 
 
 def test_only_one_directory_at_a_time_and_only_an_empty_one(tmp_path: Path) -> None:
@@ -441,3 +471,21 @@ def test_the_last_events_of_all_processors_can_be_read_in_words(cut: bool) -> No
             "site dir_object.py:7 lookup waited 3 from_vp -1 holder site 0",
         ],
     ]
+
+
+def test_a_machine_that_is_never_traced_does_not_read_the_schema() -> None:
+    code = """
+from k42fs.machine.tracing.schema import load
+from k42fs.machine.tracing.tracer import Tracer
+from tests.machine.tracing.lab import Cpu
+
+cpu = Cpu()
+tracer = Tracer([cpu], 10**9)
+cpu.emit.lock_release(1, 2)
+assert not cpu.on.lock
+tracer.set_mask(0)
+tracer.drain(everything=True)
+tracer.stop()
+assert load.cache_info().currsize == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[3])

@@ -1,0 +1,50 @@
+"""Events that were emitted and are in no file: counted, and told in the trace as Meta::Discard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from k42fs.machine.tracing.packing import pack
+from k42fs.machine.tracing.schema import load
+
+
+@dataclass(slots=True)
+class Loss:
+    """How many events of one processor, and the stamps of the first and the last."""
+
+    count: int
+    begin: int
+    end: int
+
+
+class Losses:
+    """What one recording has lost, by processor. What is told once is not told again, but for `tell_all`."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Loss] = {}
+        self._untold: dict[int, Loss] = {}
+
+    @property
+    def count(self) -> int:
+        return sum(loss.count for loss in self._all.values())
+
+    def add(self, cpu: int, count: int, begin: int, end: int) -> None:
+        for losses in (self._all, self._untold):
+            loss = losses.setdefault(cpu, Loss(0, begin, end))
+            loss.count += count
+            loss.end = max(loss.end, end)
+
+    def tell(self, words: list[int]) -> None:
+        """Add to *words*, a list of definitions, what was lost since it was last told."""
+        _tell(self._untold, words)
+        self._untold = {}
+
+    def tell_all(self, words: list[int]) -> None:
+        _tell(self._all, words)
+
+
+def _tell(losses: dict[int, Loss], words: list[int]) -> None:
+    event = load().by_attribute["meta_discard"]
+    for cpu, loss in losses.items():
+        head, *payload = pack(event, 0, (loss.count, loss.begin, loss.end, cpu))
+        words.extend((head, loss.end, *payload))
