@@ -23,10 +23,22 @@ from k42fs.report.filters import Source
 from k42fs.report.merge import merged
 from k42fs.report.names import Names
 
+try:
+    from k42fs.report import fast_lines
+except ImportError:
+    fast_lines = None  # type: ignore[assignment]
+
 NAME_WIDTH: Final = 35
 SECOND: Final = 10**9
 
+HZ_MAX: Final = 1 << 34
+"""Faster clocks than this would overflow the compiled listing's arithmetic."""
+
+DECIMAL, SIGNED, HEX, NAMED = range(4)
+"""How the compiled listing shows a field."""
+
 Words = list[int]
+Shower = Callable[[int, int, str, Words], str]
 
 
 def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
@@ -39,6 +51,9 @@ def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
 
 def listing(source: Source, strip: bool = False, definitions: bool = False) -> Iterator[str]:
     """Yield the listing, many lines at a time. With *strip*, the values only."""
+    if not strip and fast_lines is not None and source.trace.ticks_per_second < HZ_MAX:
+        yield from _compiled(source, definitions)
+        return
     show = {each.id: line_of(each, source.names) for each in source.trace.schema.events()}
     on = {vp: str(vp) for vp in source.processors} | {NAMES_CPU: "-"}
     begin, hz = source.trace.begin, source.trace.ticks_per_second
@@ -51,6 +66,60 @@ def listing(source: Source, strip: bool = False, definitions: bool = False) -> I
                 for time, vp, number, words in records
             ]
         yield "\n".join(lines) + "\n"
+
+
+def _compiled(source: Source, definitions: bool) -> Iterator[str]:
+    """Yield the same lines, made in C but for the few kinds of events that are not made of numbers."""
+    assert fast_lines is not None, "asked only where it was built"
+    schema, names = source.trace.schema, source.names
+    plain = {each.id: line_of(each, names) for each in schema.events()}
+    shapes = {each.id: _shape(each, names) for each in schema.events() if each.is_fixed and not each.format}
+    on = {vp: f" {vp:4d} ".encode() for vp in source.processors} | {NAMES_CPU: b"    - "}
+    begin, hz = source.trace.begin, source.trace.ticks_per_second
+    for records in _records(source, definitions):
+        text = fast_lines.lines(records, shapes, begin, hz, on)
+        if text is None:
+            text = "".join(
+                fast_lines.lines([record], shapes, begin, hz, on)
+                or _plainly(plain[record[2]], record, begin, hz)
+                for record in records
+            )
+        yield text
+
+
+def _plainly(show: Shower, record: Record, begin: int, hz: int) -> str:
+    ns = (record[0] - begin) * SECOND // hz
+    vp = "-" if record[1] == NAMES_CPU else str(record[1])
+    return show(ns // SECOND, ns % SECOND, vp, record[3]) + "\n"
+
+
+def _shape(event: Event, names: Names) -> fast_lines.Shape:
+    """Return how the compiled listing makes the line of *event*."""
+    assert fast_lines is not None, "asked only where it was built"
+    fields: list[fast_lines.FieldShape] = []
+    for index, each in enumerate(event.fields):
+        look_up = _look_up(each, names)
+        kind = DECIMAL
+        if look_up is not None:
+            kind = NAMED
+        elif each.type.base == 16:
+            kind = HEX
+        elif each.type.signed:
+            kind = SIGNED
+        known = None if look_up is None else _KnownBytes(look_up)
+        before = f"{' ' if index else ''}{each.name} ".encode()
+        fields.append((before, each.word, each.shift, each.mask, kind, known))
+    start = f"{event.constant:<{NAME_WIDTH}} " if fields else event.constant
+    return fast_lines.Shape(start.encode(), fields)
+
+
+def _look_up(field: Field, names: Names) -> Callable[[int], str] | None:
+    """Return what says the value of a field in words, if numbers stand for something there."""
+    if field.type.role == "string":
+        return names.text
+    if field.type.role == "site":
+        return names.site
+    return partial(value_name, field) if field.type.values else None
 
 
 def listing_json(source: Source, definitions: bool = False) -> Iterator[str]:
@@ -95,7 +164,7 @@ def _values(source: Source, record: Record) -> dict[str, Any]:
     return values
 
 
-def line_of(event: Event, names: Names) -> Callable[[int, int, str, Words], str]:
+def line_of(event: Event, names: Names) -> Shower:
     """Return what makes the line of an event from seconds, nanoseconds, its processor and its payload.
 
     Where the event has no format of its own, which is nearly always, that is made as source and compiled: the
@@ -114,9 +183,7 @@ def line_of(event: Event, names: Names) -> Callable[[int, int, str, Words], str]
     values = "".join(f", {value}" for _, value in ways)
     scope: dict[str, object] = {"_string": _Known(names.text), "_site": _Known(names.site)}
     scope |= {f"_of_{each.name}": _Known(partial(value_name, each)) for each in event.fields}
-    made: Callable[[int, int, str, Words], str] = eval(
-        f"lambda s, ns, vp, w: {pattern!r} % (s, ns, vp{values})", scope
-    )
+    made: Shower = eval(f"lambda s, ns, vp, w: {pattern!r} % (s, ns, vp{values})", scope)
     return made
 
 
@@ -129,6 +196,18 @@ class _Known(dict[int, str]):
 
     def __missing__(self, number: int) -> str:
         self[number] = text = self._look_up(number)
+        return text
+
+
+class _KnownBytes(dict[int, bytes]):
+    """What numbers stand for, as UTF-8."""
+
+    def __init__(self, look_up: Callable[[int], str]) -> None:
+        super().__init__()
+        self._look_up = look_up
+
+    def __missing__(self, number: int) -> bytes:
+        self[number] = text = self._look_up(number).encode()
         return text
 
 

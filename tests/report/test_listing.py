@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -166,3 +167,14 @@ def test_definitions_are_listed_when_asked_for(tmp_path: Path) -> None:
     assert "".join(listing(of)).count("\n") == 1
     lines = "".join(listing(of, definitions=True)).splitlines()
     assert lines[-2].endswith("- TRACE_CLUST_OBJ_OBJECT_NAME         ref 0x7 type DirObject name /a")
+
+
+@pytest.mark.skipif(find_spec("k42fs.report.fast_lines") is None, reason="the compiled listing was not built")
+@pytest.mark.parametrize("seed", range(5))
+def test_the_compiled_listing_is_the_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    of = source(everything(tmp_path / "t", seed=seed))
+    compiled = "".join(listing(of, definitions=True))
+    monkeypatch.setattr("k42fs.report.listing.fast_lines", None)
+    assert compiled == "".join(listing(of, definitions=True))
