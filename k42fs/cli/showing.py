@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import click
 from k42fs.cli.limited import limited
 from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, mounted_at, real_mount_point
 from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
+from k42fs.personality import control_text
 from k42fs.personality.control_text import table
 from k42fs.servers.mount_commands import escape_path
 
@@ -48,15 +50,26 @@ def show_control(path: str, name: str, as_json: bool) -> None:
 def show_stats(path: str, as_json: bool, reset: bool) -> None:
     """Print the machine's counters, and set them to zero if asked."""
     control = control_directory(path)
+    parts: dict[str, Any] = {}
+    for name in STATS_FILES:
+        parts[name] = json.loads(limited((control / f"{name}.json").read_text))
     if as_json:
-        parts: dict[str, Any] = {}
-        for name in STATS_FILES:
-            parts[name] = json.loads(limited((control / f"{name}.json").read_text))
         click.echo(json.dumps(parts, indent=2))
     else:
-        click.echo("\n".join(limited((control / name).read_text) for name in STATS_FILES).rstrip("\n"))
+        click.echo(stats_text(parts, shutil.get_terminal_size((control_text.COLUMNS, 24)).columns), nl=False)
     if reset:
         limited((control / "reset").write_text, "all\n")
+
+
+def stats_text(parts: Mapping[str, Any], columns: int) -> str:
+    """Return the tables of what the model knows, at most *columns* wide as far as that goes."""
+    tables = [control_text.processors(parts["processors"], columns)]
+    model = parts["processors"]["model"]
+    if model != "off":
+        tables.append(control_text.locks(parts["locks"], columns))
+    if model == "full":
+        tables.append(control_text.lines(parts["lines"], columns))
+    return "\n".join(tables)
 
 
 def show_objects(path: str, as_json: bool) -> None:

@@ -13,52 +13,92 @@ MISS_COLUMNS: Final = (
     ("upgrade", "upgrade"),
 )
 LOCK_COUNTS: Final = ("acquisitions", "contentions", "waited_cycles", "max_wait", "held_cycles")
+COLUMNS: Final = 100
+"""What a text fits where nobody says how wide the reader's screen is."""
+
 CALLS_SHOWN: Final = 30
 
 
-def processors(stats: Mapping[str, Any]) -> str:
-    """One row for each processor that served requests: work, waiting, utilisation, misses by kind."""
+def processors(stats: Mapping[str, Any], columns: int = COLUMNS) -> str:
+    """One row for each processor that served requests: work, waiting, utilisation, misses by kind.
+
+    What does not fit in *columns* beside the rest is a table of its own; what the model does not know is left out.
+    """
     if stats["model"] == "off":
         return (
             f"# {stats['machine']}, model=off: nothing is modelled; requests served: {_requests(stats):,}\n"
         )
     head = (
-        f"# {stats['machine']}, model={stats['model']}, {stats['processors']} processors at {stats['mhz']} MHz; "
-        f"modelled cycles {stats['since_cycle']:,} to {stats['now_cycles']:,}\n"
+        f"# {stats['machine']}, model={stats['model']}, {counted(stats['processors'], 'processor')} at "
+        f"{stats['mhz']} MHz;\n# modelled cycles {stats['since_cycle']:,} to {stats['now_cycles']:,}\n"
     )
-    rows = [["vp", "requests", "calls", "busy-cycles", "lock-wait", "util", "references", "miss%"]]
-    rows[0] += [title for _, title in MISS_COLUMNS]
     served = [row for row in stats["per_processor"] if row["operations"]]
     if not served:
         return head + "# no processor has served a request yet\n"
-    rows += [_processor(row) for row in served]
-    text = head + table(rows, left=0)
+    work, references = _work(served, stats["model"]), _references(served, stats["model"])
+    whole = table([[*left, *right[1:]] for left, right in zip(work, references, strict=True)], left=0)
+    if references[0] == work[0][:1] or max(map(len, whole.splitlines())) <= columns:
+        text = head + whole
+    else:
+        text = head + table(work, left=0) + "# references and misses\n" + table(references, left=0)
     if rest := stats["processors"] - len(served):
-        text += f"# {rest} more processors served no request\n"
-    if stats["late_arrivals"]:
-        text += f"# {stats['late_arrivals']:,} requests came too late in virtual time to be queued exactly\n"
-    return text
+        text += f"# {counted(rest, 'more processor')} served no request\n"
+    return text + _late(stats)
 
 
 def _requests(stats: Mapping[str, Any]) -> int:
     return sum(row["operations"] for row in stats["per_processor"])
 
 
-def _processor(row: Mapping[str, Any]) -> list[str]:
-    busy = row["work_cycles"] + row["spin_cycles"] + row.get("memory_cycles", 0)
-    cells = [str(row["vp"]), f"{row['operations']:,}", f"{row['calls']:,}", f"{busy:,}"]
-    cells += [f"{row['spin_cycles'] / busy:.0%}" if busy else "-", f"{row['utilisation']:.0%}"]
-    if "misses" not in row:
-        return [*cells, *["-"] * (2 + len(MISS_COLUMNS))]
-    references = row["loads"] + row["stores"] + row["rmws"]
-    misses = row["misses"]
-    share = sum(misses.values()) / references if references else 0.0
-    return [
-        *cells,
-        f"{references:,}",
-        f"{share:.1%}",
-        *(f"{misses.get(key, 0):,}" for key, _ in MISS_COLUMNS),
-    ]
+def _late(stats: Mapping[str, Any]) -> str:
+    """Say how many references were not queued exactly, and of how many, if any were not."""
+    late = stats["late_arrivals"]
+    all_references = sum(map(_reference_count, stats["per_processor"]))
+    if not late or not all_references:
+        return ""
+    return (
+        f"# {late:,} of {all_references:,} references ({late / all_references:.1%}) came too late in virtual time\n"
+        "# to be queued exactly\n"
+    )
+
+
+def _reference_count(row: Mapping[str, Any]) -> int:
+    return sum(row.get(key, 0) for key in ("loads", "stores", "rmws"))
+
+
+def _work(served: Sequence[Mapping[str, Any]], model: str) -> list[list[str]]:
+    """The columns of work and waiting; only model=full knows times."""
+    rows = [["vp", "requests", "calls"], *([str(row["vp"]), *_counts(row)] for row in served)]
+    if model != "full":
+        return rows
+    rows[0] += ["busy-cycles", "lock-wait", "util"]
+    for cells, row in zip(rows[1:], served, strict=True):
+        busy = row["work_cycles"] + row["spin_cycles"] + row["memory_cycles"]
+        wait = f"{row['spin_cycles'] / busy:.0%}" if busy else "-"
+        cells += [f"{busy:,}", wait, f"{row['utilisation']:.0%}"]
+    return rows
+
+
+def _counts(row: Mapping[str, Any]) -> list[str]:
+    return [f"{row['operations']:,}", f"{row['calls']:,}"]
+
+
+def _references(served: Sequence[Mapping[str, Any]], model: str) -> list[list[str]]:
+    """The columns of references and misses by kind; only model=full has any."""
+    rows = [["vp"], *([str(row["vp"])] for row in served)]
+    if model != "full":
+        return rows
+    rows[0] += ["references", "miss%", *(title for _, title in MISS_COLUMNS)]
+    for cells, row in zip(rows[1:], served, strict=True):
+        references, misses = _reference_count(row), row["misses"]
+        share = sum(misses.values()) / references if references else 0.0
+        cells += [f"{references:,}", f"{share:.1%}", *(f"{misses.get(key, 0):,}" for key, _ in MISS_COLUMNS)]
+    return rows
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of *thing*: 1 processor, 2 processors."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def calls(counts: Mapping[str, int]) -> str:
@@ -73,28 +113,22 @@ def calls(counts: Mapping[str, int]) -> str:
     return text
 
 
-def locks(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The hottest locks, most waited for first."""
+def locks(rows: Sequence[Mapping[str, Any]], columns: int = COLUMNS) -> str:
+    """The hottest locks, most waited for first; where waiting is not modelled, what was acquired most by kind."""
     if not rows:
         return "# hottest locks: none was waited for (only model=full knows waiting)\n"
+    if not any(row["contentions"] or row["held_cycles"] for row in rows):
+        cells = [[str(row["object"]), str(row["lock"]), f"{row['acquisitions']:,}"] for row in rows]
+        head = "# locks by kind, by acquisitions (waiting is not modelled)\n"
+        return head + table([["kind", "lock", "acquired"], *cells], left=2)
     cells = [["object", "lock", "acquired", "contended", "waited-cycles", "max-wait", "held-cycles"]]
     cells += [
-        [
-            str(row["object"]),
-            str(row["lock"]),
-            *(f"{row[key]:,}" for key in LOCK_COUNTS),
-        ]
-        for row in rows
+        [str(row["object"]), str(row["lock"]), *(f"{row[key]:,}" for key in LOCK_COUNTS)] for row in rows
     ]
-    order = (
-        "cycles waited"
-        if any(row["contentions"] for row in rows)
-        else "acquisitions (waiting is not modelled)"
-    )
-    return f"# hottest locks, by {order}\n" + table(cells, left=2)
+    return "# hottest locks, by cycles waited\n" + fitting(cells, 2, columns, ("held-cycles", "max-wait"))
 
 
-def lines(rows: Sequence[Mapping[str, Any]]) -> str:
+def lines(rows: Sequence[Mapping[str, Any]], columns: int = COLUMNS) -> str:
     """The hottest cache lines: what lies there, and who passes it around."""
     if not rows:
         return "# hottest lines: none moved between processors (only model=full knows lines)\n"
@@ -109,7 +143,20 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return "# hottest lines, by transfers between caches\n" + table(cells, left=3)
+    return "# hottest lines, by transfers between caches\n" + fitting(cells, 3, columns, ("line",))
+
+
+def fitting(rows: Sequence[Sequence[str]], left: int, columns: int, droppable: Sequence[str]) -> str:
+    """Return *rows* as a table, without as many of the *droppable* columns, in that order, as it takes to fit."""
+    text = table(rows, left)
+    for title in droppable:
+        if max(map(len, text.splitlines())) <= columns:
+            break
+        index = rows[0].index(title)
+        rows = [[*row[:index], *row[index + 1 :]] for row in rows]
+        left -= index < left
+        text = table(rows, left)
+    return text
 
 
 def objects(stats: Mapping[str, Any]) -> str:
@@ -130,6 +177,8 @@ def keys_and_values(values: Mapping[str, Any]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 
