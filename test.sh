@@ -63,7 +63,7 @@ check() {
 }
 
 STARTED=$EPOCHREALTIME
-require_packages fuse3 libfuse3-dev pkg-config gcc libc6-dev git make tar rsync fio attr acl sqlite3 strace babeltrace2
+require_packages fuse3 libfuse3-dev pkg-config gcc libc6-dev git make tar rsync fio attr acl sqlite3 strace babeltrace2 nodejs
 require_fuse
 setup_venv test
 say "set-up: $(seconds_since "$STARTED") s, $("$VENV/bin/python" -V)"

