@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from k42fs.errors import InvalidArgumentError
+from k42fs.machine.tracing.mask import describe
 from k42fs.report.filters import Filter, Source
 from k42fs.report.reader import Trace
 from k42fs.report.tables import FORMS, Report, as_csv, as_json, as_text
@@ -77,8 +78,12 @@ def numbers(text: str) -> list[int]:
     return found
 
 
-def say(report: Report, source: Source, form: str, also: Sequence[Source] = ()) -> None:
+def say(
+    report: Report, source: Source, form: str, needs: Sequence[str] = (), also: Sequence[Source] = ()
+) -> None:
     """Print *report*, then what could not be read of its recording; damage ends in exit status 1."""
+    if needs and (hint := not_recorded(source, needs)):
+        report.notes.append(hint)
     if form == "json":
         lost = [sentence for each in (*also, source) for sentence in each.trace.loss.sentences()]
         text = as_json(report, {"lost": lost, "notes": report.notes})
@@ -88,6 +93,18 @@ def say(report: Report, source: Source, form: str, also: Sequence[Source] = ()) 
         terminal = sys.stdout.isatty()
         text = as_text(report, get_terminal_size().columns if terminal else None, terminal)
     pour([text], [*also, source], report.notes if form == "text" else ())
+
+
+def not_recorded(source: Source, needs: Sequence[str]) -> str:
+    """Return a sentence if no class in *needs* was ever on while the recording was made; else nothing."""
+    recorded = 0
+    for records in source.trace.records(source.trace.streams.get(0, []), source.ids("control_trace_mask")):
+        for *_, words in records:
+            recorded |= words[0]
+    classes = source.trace.schema.by_class
+    if not recorded or any(recorded & classes[name].bit for name in needs):
+        return ""
+    return f"nothing of class {' or '.join(needs)} was recorded, only {describe(recorded).partition(' ')[2]}"
 
 
 def pour(pieces: Iterable[str], sources: Sequence[Source], notes: Sequence[str] = ()) -> None:
@@ -154,7 +171,7 @@ def locks_command(recording: str, form: str, by: str, objects: bool, **options: 
     from k42fs.report.locks import locks_report
 
     source = source_of(recording, options)
-    say(locks_report(source, by, objects), source, form)
+    say(locks_report(source, by, objects), source, form, ["Lock"])
 
 
 @click.command("c2c")
@@ -170,7 +187,7 @@ def c2c_command(recording: str, form: str, **options: Any) -> None:  # noqa: ANN
     from k42fs.report.c2c import c2c_report
 
     source = source_of(recording, options)
-    say(c2c_report(source), source, form)
+    say(c2c_report(source), source, form, ["Cache"])
 
 
 @click.command("calls")
@@ -207,7 +224,7 @@ def calls_command(
         report = calls.histogram_report(source)
     else:
         report = calls.summary_report(source) if summary else calls.calls_report(source, by_class)
-    say(report, source, form)
+    say(report, source, form, ["ClustObj"])
 
 
 @click.command("requests")
@@ -227,7 +244,7 @@ def requests_command(recording: str, form: str, log: bool, hist: bool, **options
     if log and form == "text":
         pour(access_log(source), [source])
     else:
-        say(requests_report(source, hist), source, form)
+        say(requests_report(source, hist), source, form, ["Fuse"])
 
 
 @click.command("time")
@@ -242,7 +259,7 @@ def time_command(recording: str, form: str, **options: Any) -> None:  # noqa: AN
     from k42fs.report.breakdown import time_report
 
     source = source_of(recording, options)
-    say(time_report(source), source, form)
+    say(time_report(source), source, form, ["Exception", "Fuse"])
 
 
 @click.command("sharing")
@@ -254,7 +271,7 @@ def sharing_command(recording: str, form: str, **options: Any) -> None:  # noqa:
     from k42fs.report.sharing import sharing_report
 
     source = source_of(recording, options)
-    say(sharing_report(source), source, form)
+    say(sharing_report(source), source, form, ["FS", "Fuse"])
 
 
 @click.command("swaps")
@@ -266,7 +283,7 @@ def swaps_command(recording: str, form: str, **options: Any) -> None:  # noqa: A
     from k42fs.report.swaps import swaps_report
 
     source = source_of(recording, options)
-    say(swaps_report(source), source, form)
+    say(swaps_report(source), source, form, ["ClustObj"])
 
 
 @click.command("generations")
@@ -278,7 +295,7 @@ def generations_command(recording: str, form: str, **options: Any) -> None:  # n
     from k42fs.report.generations import generations_report
 
     source = source_of(recording, options)
-    say(generations_report(source), source, form)
+    say(generations_report(source), source, form, ["ClustObj"])
 
 
 @click.command("diff")

@@ -187,7 +187,22 @@ def locks_report(source: Source, by: str = "time", objects: bool = False) -> Rep
     classes = ordered(by_class(locks), by)
     instances = ordered(by_object(locks), by)
     text = lock_stat(instances if objects else classes, source.names.site, source.trace.nanoseconds)
-    return Report([_table("locks", classes, source), _table("objects", instances, source)], text)
+    tables = [_table("locks", classes, source), _table("objects", instances, source)]
+    return Report(tables, text, screen=_worst(instances, source))
+
+
+def _worst(locks: list[Totals], source: Source) -> Table:
+    """Return the locks that were waited for, one line each: what fits on a screen."""
+    site, ns = source.names.site, source.trace.nanoseconds
+    rows: list[tuple[Any, ...]] = [
+        (
+            lock.name, lock.contentions, ns(ORDERS["time"](lock)), ns(ORDERS["max"](lock)),
+            *(site(sites.most_common(1)[0][0]) for sites in (lock.waiters, lock.holders)),
+        )
+        for lock in locks
+        if lock.contentions
+    ]  # fmt: skip
+    return Table("worst", SCREEN, rows, "Locks that were waited for; times in us", SCREEN_ROWS)
 
 
 def _table(name: str, locks: list[Totals], source: Source) -> Table:
@@ -222,6 +237,15 @@ def _sites_shown(value: list[list[object]]) -> str:
     return ", ".join(f"{times}x {site}" for site, times in value[:2])
 
 
+SCREEN_ROWS: Final = 10
+SCREEN: Final = (
+    Column("lock", "lock", left=True),
+    Column("contentions", "waits", count),
+    Column("waited_ns", "waited", microseconds),
+    Column("max_ns", "longest", microseconds),
+    Column("waiter", "most waits at", left=True),
+    Column("holder", "while held at", left=True),
+)
 COLUMNS: Final = (
     Column("class_name", "class name", left=True),
     Column("object", "object", left=True),

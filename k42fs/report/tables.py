@@ -71,6 +71,9 @@ class Report:
 
     tables: list[Table]
     text: str | None = None
+    screen: Table | None = None
+    """What a terminal shows before the text: the answer in short, where the text's format is wide or long."""
+
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader of the text: what was left out, what is missing from the recording."""
 
@@ -80,8 +83,6 @@ class Report:
 
 def as_text(report: Report, width: int | None = None, colour: bool = False) -> str:
     """Return *report* as text: its own, or its tables one after the other."""
-    if report.text is not None:
-        return report.text
     out = StringIO()
     console = Console(
         file=out,
@@ -90,15 +91,24 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
         no_color=not colour,
         highlight=False,
     )
-    for index, table in enumerate(each for each in report.tables if each.limit != 0):
+    if report.text is None:
+        shown = [table for table in report.tables if table.limit != 0]
+    else:
+        shown = [report.screen] if report.screen is not None and colour else []
+    for index, table in enumerate(shown):
         if index:
             console.print()
-        if table.title:
-            console.print(Text(table.title, style="bold"))
-        console.print(_rich(table) if table.rows else Text("(nothing)"))
-        if table.limit is not None and len(table.rows) > table.limit:
-            console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+        _print(console, table)
+    drawn = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return drawn if report.text is None else f"{drawn}\n{report.text}" if drawn else report.text
+
+
+def _print(console: Console, table: Table) -> None:
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    console.print(_rich(table) if table.rows else Text("(nothing)"))
+    if table.limit is not None and len(table.rows) > table.limit:
+        console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
 
 
 def _rich(table: Table) -> RichTable:

@@ -110,3 +110,11 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
         listing.stdout.close()
         assert listing.stderr.read() == b""
         assert listing.wait(timeout=60) == 0
+
+
+def test_a_report_says_when_what_it_needs_was_not_recorded(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    trace.event(0, 1, "control_trace_mask", 1 << 3 | 1 << 16)
+    trace.close()
+    assert "nothing of class Cache was recorded, only Lock,Control" in run("c2c", tmp_path / "t").stderr
+    assert "was recorded" not in run("locks", tmp_path / "t").stderr

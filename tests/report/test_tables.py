@@ -54,3 +54,12 @@ def test_buckets_are_powers_of_two() -> None:
 def test_quantiles_are_values_that_came() -> None:
     assert [quantile(list(range(1, 101)), share) for share in (0.5, 0.9, 0.99, 1.0)] == [50, 90, 99, 100]
     assert (quantile([], 0.5), quantile([7], 0.01)) == (0, 7)
+
+
+def test_a_terminal_sees_the_answer_before_a_text_that_does_not_fit_it() -> None:
+    screen = Table("worst", COLUMNS, list(ROWS), "The worst")
+    long = Report([Table("calls", COLUMNS, [])], "a stock format\n", screen=screen)
+    assert as_text(long) == "a stock format\n"
+    lines = as_text(long, 80, colour=True).splitlines()
+    assert "The worst" in lines[0]
+    assert lines[-2:] == ["", "a stock format"]
