@@ -24,10 +24,12 @@ from rich.table import Table
 if not __package__:  # run as a file: python bench/trace.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench import lttng
 from k42fs.machine.tracing.mask import FS, LOCK, all_classes
 from k42fs.machine.tracing.packets import PACKET_BYTES
 from k42fs.machine.tracing.tracer import Tracer
 
+FOUR_WORDS = "emitter, 4 words"
 BATCH = 2000  # a batch of some 100 us seldom meets another process
 HEADER = 0x04_20C014
 
@@ -124,7 +126,7 @@ def guards(batches: int) -> list[Figure]:
 
 
 def emission(batches: int) -> list[Figure]:
-    """Time events of 0, 1, 3 and 6 words; the reference adds the same event's words, with its header, inline."""
+    """Time events of 0 to 6 words; the reference adds the same event's words, with its header, inline."""
     cpu = Cpu()
     tracer = Tracer([cpu], 10**9)
     tracer.set_mask(all_classes())
@@ -143,6 +145,10 @@ def emission(batches: int) -> list[Figure]:
         for turn in range(turns):
             add((cpu.clock << 32 | HEADER, turn, turn, turn))
 
+    def add4(turns: int) -> None:
+        for turn in range(turns):
+            add((cpu.clock << 32 | HEADER, turn, turn, turn, turn))
+
     def add6(turns: int) -> None:
         for turn in range(turns):
             add((cpu.clock << 32 | HEADER, turn, turn, turn, turn, turn, turn))
@@ -159,6 +165,10 @@ def emission(batches: int) -> list[Figure]:
         for turn in range(turns):
             cpu.emit.clust_obj_rep_create(turn, turn, turn)
 
+    def emit4(turns: int) -> None:
+        for turn in range(turns):
+            cpu.emit.lock_contend_init(turn, turn, turn, turn)
+
     def emit6(turns: int) -> None:
         for turn in range(turns):
             cpu.emit.lock_acquire(turn, turn, turn, turn, turn, turn)
@@ -173,7 +183,7 @@ def emission(batches: int) -> list[Figure]:
         for turn in range(turns):
             whole(turn, 7 << 48 | 3, turn)
 
-    pairs = {0: (add0, emit0), 1: (add1, emit1), 3: (add3, emit3), 6: (add6, emit6)}
+    pairs = {0: (add0, emit0), 1: (add1, emit1), 3: (add3, emit3), 4: (add4, emit4), 6: (add6, emit6)}
     call = "emitter of an object call"
     rows = {
         **{f"list.extend, {words} words and header": plain for words, (plain, _) in pairs.items()},
@@ -227,6 +237,21 @@ def to_disk(batches: int) -> list[Figure]:
     ]
 
 
+def beside_lttng(batches: int, ours: list[Figure]) -> tuple[list[Figure], str]:
+    """Time LTTng's user-space tracer with an event of 4 words; return figures, or why there are none."""
+    try:
+        off, on = lttng.measure(batches)
+    except lttng.MissingError as exc:
+        return [], f"LTTng, not measured: {exc}"
+    name = "LTTng-UST in C, 4 words, on"
+    emit = next(each.ns for each in ours if each.row == FOUR_WORDS)
+    return [
+        Figure("LTTng-UST in C, 4 words, off", off),
+        Figure(name, on),
+        Figure(f"our {FOUR_WORDS}, beside that", emit, name, emit / on),
+    ], ""
+
+
 def table(figures: list[Figure]) -> Table:
     out = Table(title="tracing: ns, fastest batch")
     out.add_column("what")
@@ -249,7 +274,12 @@ def table(figures: list[Figure]) -> Table:
 def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     """Measure what tracing costs."""
     figures = [*guards(batches), *emission(batches), *to_disk(batches)]
-    Console().print(table(figures))
+    beside, why_not = beside_lttng(batches, figures)
+    figures += beside
+    console = Console()
+    console.print(table(figures))
+    if why_not:
+        console.print(why_not, style="dim")
     conditions = {
         "python": platform.python_version(),
         "machine": platform.machine(),
