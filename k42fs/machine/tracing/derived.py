@@ -58,8 +58,9 @@ def _page(schema: Schema) -> Iterator[str]:
     yield "Made from `k42fs/machine/tracing/schema.toml` by `python -m k42fs.machine.tracing.derived`."
     yield ""
     yield "An event is 64-bit words: stamp in cycles (32 bits), length in words (8), layer (4), major (6), minor (14);"
-    yield "then its fields. A class is one bit of the mask. Classes and numbers up to 25 are K42's, and so are the"
-    yield "events, except that strings are numbers which `Meta::String` defines. Definitions are in the file `names`."
+    yield "then its fields. A class is one bit of the mask. Classes up to 25 are K42's with their numbers, and so are"
+    yield "the events in them, but for those after Lock 18, ClustObj 17, Exception 26 and Scheduler 8. Strings are"
+    yield "numbers, which `Meta::String` defines; definitions are in the file `names`."
     yield ""
     yield "| mask preset | classes |"
     yield "|---|---|"
@@ -76,7 +77,8 @@ def _page(schema: Schema) -> Iterator[str]:
         yield "|---|---|---|---|"
         for event in each.events:
             fields = ", ".join(f"{field.name}: {field.type.name}" for field in event.fields)
-            yield f"| {event.minor} | {event.name} | {fields} | {'; '.join(_notes(event))} |"
+            notes = "; ".join(_notes(event)).replace("|", "\\|")
+            yield f"| {event.minor} | {event.name} | {fields} | {notes} |"
     named = [each for each in schema.types.values() if each.values]
     yield ""
     yield "## Values with names"

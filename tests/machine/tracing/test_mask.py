@@ -57,6 +57,7 @@ def test_nonsense_is_refused(text: str) -> None:
 
 def test_k42s_masks_of_its_studies_are_these_classes() -> None:
     assert describe(0x31910) == "0x31910 User,Proc,Exception,Scheduler,Control,HWPerfMon"
+    assert PRESETS["s8"] == 0x31808  # its mask for studies of locks
     assert describe(0) == "0x0 none"
 
 

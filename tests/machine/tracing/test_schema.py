@@ -131,6 +131,15 @@ def test_the_signatures_and_the_reference_are_up_to_date() -> None:
     assert derived.REFERENCE.read_text() == derived.reference(load())
 
 
+def test_every_row_of_the_reference_has_its_tables_columns() -> None:
+    columns = 0
+    for line in derived.reference(load()).splitlines():
+        cells = line.replace("\\|", "").count("|")
+        columns = cells if line.startswith("|--") or (line.startswith("|") and not columns) else columns
+        assert cells in (0, columns), line
+        columns = columns if cells else 0
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
