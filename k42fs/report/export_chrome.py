@@ -22,11 +22,12 @@ def chrome(made: Timeline) -> Iterator[str]:
     """Yield the file, a line per event."""
     yield '{"displayTimeUnit":"ns","otherData":' + _json({"recording": made.title, "lost": made.losses})
     yield ',"traceEvents":[\n' + ",\n".join(_json(each) for each in _names(made))
+    running = made.running_tracks()
     for _, _, what, item in made.items():
         if what == "begin":
             yield ",\n" + _slice(item)
         elif what == "moment":
-            yield ",\n" + _moment(item, FIRST_TID + made.running_track(item.processor))
+            yield ",\n" + _moment(item, FIRST_TID + running[item.processor])
         elif what == "level":
             yield ",\n" + _level(item)
     yield "\n]}\n"
@@ -34,11 +35,10 @@ def chrome(made: Timeline) -> Iterator[str]:
 
 def _names(made: Timeline) -> Iterator[dict[str, Any]]:
     yield {"ph": "M", "pid": PID, "name": "process_name", "args": {"name": f"k42fs {made.title}"}}
-    order = sorted(made.tracks, key=lambda track: (track.processor, track.kind, track.lane))
-    for index, track in enumerate(order):
+    for track in made.tracks:
         about = {"ph": "M", "pid": PID, "tid": FIRST_TID + track.number}
         yield about | {"name": "thread_name", "args": {"name": track.name}}
-        yield about | {"name": "thread_sort_index", "args": {"sort_index": index}}
+        yield about | {"name": "thread_sort_index", "args": {"sort_index": track.number}}
 
 
 def _slice(each: Slice) -> str:

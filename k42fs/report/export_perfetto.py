@@ -37,6 +37,7 @@ def perfetto(made: Timeline) -> Iterator[bytes]:
 class _Writer:
     def __init__(self, made: Timeline) -> None:
         self.made = made
+        self.running = made.running_tracks()
         self.known: dict[tuple[int, str], int] = {}
         self.new: list[bytes] = []
         self.counters: dict[tuple[int, str], int] = {}
@@ -51,7 +52,7 @@ class _Writer:
                 thread = number(1, PID) + number(2, FIRST_TID + track.processor) + text(5, track.name)
                 about += block(4, thread)
             else:
-                parent = FIRST_TRACK + self.made.running_track(track.processor)
+                parent = FIRST_TRACK + self.running[track.processor]
                 about += text(2, track.name) + number(5, parent)
             yield self._packet(0, block(60, about))
         for time, _, what, item in self.made.items():
@@ -97,7 +98,7 @@ class _Writer:
         return self._common(BEGIN, FIRST_TRACK + each.track, each.name, each.category, each.args)
 
     def _moment(self, each: Moment) -> bytes:
-        track = FIRST_TRACK + self.made.running_track(each.processor)
+        track = FIRST_TRACK + self.running[each.processor]
         event = self._common(INSTANT, track, each.name, each.category, each.args)
         if each.flow:  # the end of an arrow may be used up: the number is another's next
             event += fixed64(47 if each.is_out else 48, each.flow)

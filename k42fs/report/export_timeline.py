@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from k42fs.machine.tracing.formats import value_name
@@ -27,6 +28,9 @@ RUNNING: Final = ""
 """The kind of the track that shows who runs."""
 
 WAITING: Final = "wait"
+
+KINDS: Final = {RUNNING: 0, "request": 1, "syscall": 2, "call": 3, WAITING: 4, "hold": 5}
+"""In which order the tracks of a processor are shown; others follow."""
 
 STEP: Final = 3
 """Between the orders of two events: the ends of a wait, which has no events of its own, fit between."""
@@ -130,8 +134,9 @@ class Timeline:
         found.sort(key=lambda each: each[:2])
         return found
 
-    def running_track(self, processor: int) -> int:
-        return self.processors.index(processor)
+    def running_tracks(self) -> dict[int, int]:
+        """Return the number of the track that shows who runs, for each processor."""
+        return {track.processor: track.number for track in self.tracks if track.kind == RUNNING}
 
 
 def timeline(source: Source) -> Timeline:
@@ -150,6 +155,7 @@ class _Builder:
         self.open: dict[tuple[str, ...], list[_Open]] = {}
         self.flows: dict[tuple[str, int], int] = {}
         self.ended: set[int] = set()
+        self.arrows = count(1)
         self.handlers: dict[int, list[Callable[[Event, Record, int], None]]] = {
             each.id: self._handlers(each) for each in source.trace.schema.events()
         }
@@ -304,7 +310,7 @@ class _Builder:
     def _connect(self, moment: Moment, way: str, key: tuple[str, int]) -> None:
         """Give the two ends of an arrow one number; an end whose beginning is not recorded gets none."""
         if way == "out":
-            self.flows[key] = moment.flow = len(self.flows) + len(self.ended) + 1
+            self.flows[key] = moment.flow = next(self.arrows)
             moment.is_out = True
         elif key in self.flows:
             moment.flow = self.flows.pop(key)
@@ -340,23 +346,21 @@ class _Builder:
 
     def _place(self) -> None:
         """Give every slice a track: the first of its kind on its processor where it overlaps none."""
-        tracks = self.made.tracks
-        tracks += [Track(index, cpu, RUNNING, 0) for index, cpu in enumerate(self.made.processors)]
-        running = {track.processor: track.number for track in tracks}
-        lanes: dict[tuple[int, str], list[tuple[int, list[tuple[int, int]]]]] = defaultdict(list)
+        lanes: dict[tuple[int, str], list[list[tuple[int, int]]]] = defaultdict(list)
+        where: list[tuple[int, str, int]] = []
         for each in self.made.slices:
-            if each.kind == RUNNING:
-                each.track = running[each.processor]
-                continue
             own = lanes[each.processor, each.kind]
-            for number, within in own:
-                if _fits(within, each):
-                    each.track = number
-                    break
-            else:
-                each.track = len(tracks)
-                tracks.append(Track(each.track, each.processor, each.kind, len(own)))
-                own.append((each.track, [(each.end, each.end_order)]))
+            lane = next((lane for lane, within in enumerate(own) if _fits(within, each)), len(own))
+            if lane == len(own):
+                own.append([(each.end, each.end_order)])
+            where.append((each.processor, each.kind, lane))
+        # Viewers show tracks in the order of their numbers: a processor's together, from the caller down.
+        wanted = {*where, *((cpu, RUNNING, 0) for cpu in self.made.processors)}
+        order = sorted(wanted, key=lambda place: (place[0], KINDS.get(place[1], len(KINDS)), place))
+        numbers = {place: number for number, place in enumerate(order)}
+        self.made.tracks = [Track(number, *place) for place, number in numbers.items()]
+        for each, place in zip(self.made.slices, where, strict=True):
+            each.track = numbers[place]
 
 
 def _key(event: Event, record: Record) -> tuple[str, ...]:

@@ -117,6 +117,32 @@ def test_arrows_have_two_ends(made: Timeline) -> None:
     assert [flow for flow, _, _ in ends] == [ends[0][0], ends[0][0], ends[2][0], ends[2][0]]
 
 
+def test_arrows_are_told_apart_though_a_number_is_used_again(tmp_path: Path) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for at, message in ((10, 1), (20, 1), (30, 2)):
+        hand.event(0, at, "scheduler_mp_msg_send", 0, message, 0)
+    for at, message in ((40, 2), (50, 1)):
+        hand.event(0, at, "scheduler_mp_msg_receive", 0, message, 0)
+    ends: dict[int, list[int]] = {}
+    for each in made_of(hand.close()).moments:
+        ends.setdefault(each.flow, []).append(each.time)
+    assert sorted(ends.values()) == [[0], [10, 40], [20, 30]]
+
+
+def test_tracks_are_numbered_in_the_order_in_which_they_are_shown(made: Timeline) -> None:
+    assert [track.name for track in made.tracks] == [
+        "cpu0",
+        "cpu0 request",
+        "cpu0 call",
+        "cpu0 wait",
+        "cpu0 hold",
+        "cpu1",
+        "cpu1 call",
+        "cpu1 call 2",
+    ]
+    assert [track.number for track in made.tracks] == list(range(8))
+
+
 def test_overlapping_slices_go_to_tracks_of_their_own(made: Timeline) -> None:
     names = {track.number: track.name for track in made.tracks}
     calls = [names[each.track] for each in made.slices if each.kind == "call"]
