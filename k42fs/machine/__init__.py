@@ -27,6 +27,8 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     reference_trace.py, reference_trace_files.py, trace_parse.pyx     traces: their formats and files
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
+    fast_threads.pyx  the same, compiled, for a compiled core
+    runners.py        which of the two a machine gets
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks
     watch.py          spinning on a cached line

@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.blocks import BlockTraffic
@@ -33,19 +33,11 @@ from k42fs.machine.messages import Messages
 from k42fs.machine.pace import Pace
 from k42fs.machine.ppc import Ppc
 from k42fs.machine.processor import Processor
+from k42fs.machine.runners import Model as Model
+from k42fs.machine.runners import parts_for
 from k42fs.machine.scheduler import Scheduler
 from k42fs.machine.statistics import TOP, ContendedLocks, statistics
-from k42fs.machine.thread import (
-    BLOCKED,
-    DONE,
-    OUTSIDE,
-    SLEEPING,
-    SPINNING,
-    CallsThread,
-    FullThread,
-    OffThread,
-    Thread,
-)
+from k42fs.machine.thread import BLOCKED, DONE, OUTSIDE, SLEEPING, SPINNING, Thread
 from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
 from k42fs.machine.trace import OUTSIDE as LEFT
 from k42fs.machine.watch import Watchers
@@ -54,9 +46,7 @@ if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
 
 T = TypeVar("T")
-Model = Literal["full", "calls", "off"]
 
-THREADS: Final[dict[str, type[Thread]]] = {"full": FullThread, "calls": CallsThread, "off": OffThread}
 STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
 RANGES_KEPT: Final = 4096
 
@@ -68,6 +58,8 @@ class Machine:
     `wall_sleep` are the host's part in live mode and may be replaced.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "limit")  # a slot is where compiled threads find it
+
     def __init__(
         self,
         config: MachineConfig,
@@ -75,7 +67,6 @@ class Machine:
         live: bool = False,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        assert model in THREADS, f"model must be one of {', '.join(THREADS)}: {model!r}"
         self.config = config
         self.model = model
         self.live = live
@@ -85,8 +76,9 @@ class Machine:
         self._latencies = Latencies(config)
         self.blocks = BlockTraffic(config, self.memory)
         self.limit = NEVER
+        parts = parts_for(model, self.core.name)
         self.processors = [
-            Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), config.ring_events)
+            Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), parts.make_ring(config.ring_events))
             for vp in range(config.processors)
         ]
         self.contended = ContendedLocks()
@@ -94,7 +86,8 @@ class Machine:
         self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
         self.refs: dict[Script, Refs] = {}  # cut for this machine's lines
         self._ranges: dict[tuple[int, int, int], Refs] = {}
-        self._thread_class = THREADS[model]
+        self._thread_class = parts.thread
+        self.charger = parts.make_charger(self) if parts.make_charger else None
         self._threads = 0
         self._furthest = 0
         self._base_clocks: dict[VP, int] = {}
@@ -363,11 +356,17 @@ class Machine:
             self._base_clocks[proc.vp] = proc.clock
             proc.work = proc.spin = proc.spin_seen = proc.idle = proc.calls = proc.operations = 0
         self.script_calls.clear()
+        if self.charger is not None:
+            self.charger.reset_calls()
         self.lock_calls.clear()
         self.contended.reset()
         self.core.reset_counters()
         self.hand_offs.reset()
         self.blocks.reset_counters()
+
+    def calls(self) -> dict[Script, int]:
+        """Return how often each script was charged since the last reset."""
+        return dict(self.script_calls) if self.charger is None else self.charger.calls()
 
     @property
     def reset_at(self) -> int:

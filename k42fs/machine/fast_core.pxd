@@ -206,3 +206,5 @@ cdef class FastCore:
     cdef Compiled *compile(self, tuple refs) except NULL
     cdef int run_arrays(self, const uint16_t[::1] cpus, const unsigned char[::1] codes, const int64_t[::1] addrs,
                         const uint16_t[::1] sizes, list clocks) except -1
+    cdef int64_t c_script(self, int cpu, Compiled *script, int64_t base, int64_t other, int64_t now, int64_t limit,
+                          int start, int *stopped) except -1

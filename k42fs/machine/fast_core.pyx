@@ -165,6 +165,14 @@ cdef class FastCore:
         """`access` for compiled callers, who have checked what they ask for."""
         return do_access(&self.model, cpu, self.cache(cpu), code, addr, nbytes, now)
 
+    cdef int64_t c_script(self, int cpu, Compiled *script, int64_t base, int64_t other, int64_t now, int64_t limit,
+                          int start, int *stopped) except -1:
+        """`script` for compiled callers: *stopped* is the second part of the answer."""
+        cdef Cache *cache = self.cache(cpu)
+        if base < 0 or other < 0:
+            raise ValueError("a negative address")
+        return do_script(&self.model, cpu, cache, script, base, other, now, limit, start, stopped)
+
     def run(self, trace, list clocks not None):
         """Do a whole trace in its order; fastest if it is `TraceArrays`."""
         cdef int cpu

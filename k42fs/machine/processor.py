@@ -12,10 +12,10 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from k42fs.ids import VP, Addr
-from k42fs.machine.trace import EventRing
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
+    from k42fs.machine.trace import Ring
 
 
 class Processor:
@@ -44,7 +44,7 @@ class Processor:
         "work",
     )
 
-    def __init__(self, vp: VP, node: int, ltt_base: Addr, ring_events: int) -> None:
+    def __init__(self, vp: VP, node: int, ltt_base: Addr, ring: Ring) -> None:
         self.vp = vp
         self.node = node
         self.clock = 0
@@ -56,7 +56,7 @@ class Processor:
         self.operations = 0
         self.ltt: MutableMapping[Any, Any] = {}  # the objects floor puts its local table here
         self.ltt_base = ltt_base
-        self.ring = EventRing(ring_events)
+        self.ring = ring
         self.free_threads: list[Thread] = []  # LIFO: the hottest stack first
         # Of the deterministic driver:
         self.current: Thread | None = None

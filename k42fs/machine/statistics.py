@@ -153,7 +153,7 @@ def _lock_calls(machine: Machine) -> list[dict[str, Any]]:
 
 
 def _calls(machine: Machine) -> dict[str, int]:
-    counted = [(script.name, count) for script, count in machine.script_calls.items()]
+    counted = [(script.name, count) for script, count in machine.calls().items()]
     return dict(sorted(counted, key=lambda item: (-item[1], item[0])))
 
 

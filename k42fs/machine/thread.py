@@ -98,6 +98,7 @@ class Thread:
 
     __slots__ = (
         "_access",
+        "_charger",
         "_refs",
         "_script",
         "coro",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from k42fs.machine.layout import Script
 
@@ -22,6 +23,16 @@ ENTER, LOCK_WAIT, LOCK_GRANT, BLOCK, UNBLOCK, RUN, OUTSIDE = (
     "run",
     "outside",
 )
+
+
+class Ring(Protocol):
+    """The last events of one processor."""
+
+    def append(self, event: Event, /) -> None:
+        """Add an event; the oldest makes room."""
+
+    def last(self, count: int) -> list[Event]:
+        """Return the last *count* events, oldest first."""
 
 
 class EventRing(deque[Event]):

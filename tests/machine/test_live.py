@@ -9,6 +9,8 @@ from k42fs.ids import VP, Addr
 from k42fs.machine import FairBLock, Machine, OperationSuspended, Suspended, Thread
 from tests.machine.lab import ADD, BOX, a_lock, machine
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 
 def operation(m: Machine, vp: int, body: Callable[[Thread], Any]) -> Any:  # noqa: ANN401
     """Do one whole operation as a front end does."""

@@ -10,6 +10,8 @@ from k42fs.ids import VP
 from k42fs.machine import BLock, DeadlockError, FairBLock, OperationSuspended, SLock, Thread
 from tests.machine.lab import ADD, BOX, a_lock, machine, run
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 BOTH = pytest.mark.parametrize("kind", [FairBLock, SLock])
 
 

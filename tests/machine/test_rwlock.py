@@ -6,6 +6,8 @@ from k42fs.ids import VP
 from k42fs.machine import DeadlockError, Kind, Machine, RWLock, Thread
 from tests.machine.lab import machine, run
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 
 def rwlock(m: Machine) -> RWLock:
     return RWLock(m, m.memory.alloc(0, 16, Kind.GLOBAL_PADDED), name="rw")

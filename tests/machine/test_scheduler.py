@@ -7,6 +7,8 @@ from k42fs.machine import DeadlockError, FairBLock, Machine, Thread
 from k42fs.machine.scheduler import tie_break
 from tests.machine.lab import ADD, BOX, a_lock, machine, run
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 
 def mixed_run(seed: int, model: str = "full") -> Machine:
     """Eight processors, two threads each, that share a lock, a box and a bell."""

@@ -7,6 +7,8 @@ from k42fs.machine import DONE, Machine, Thread
 from k42fs.machine.thread import NO, YES
 from tests.machine.lab import ADD, BOX, a_lock, machine, run
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 MODELS = ["full", "calls", "off"]
 
 

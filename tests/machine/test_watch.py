@@ -7,6 +7,8 @@ from k42fs.machine import Kind, OperationSuspended, Thread
 from k42fs.machine.core import NEVER
 from tests.machine.lab import machine, run
 
+pytestmark = pytest.mark.usefixtures("_on_each_core")
+
 
 def test_a_spinner_causes_no_traffic_until_its_copy_is_taken_and_then_reads_again_in_line() -> None:
     m = machine()
