@@ -161,17 +161,27 @@ def list_command(recording: str, form: str, strip: bool, definitions: bool, **op
 @formed
 @click.option("--by", type=click.Choice(["time", "count", "max"]), default="time", help="What is worst.")
 @click.option("--objects", is_flag=True, help="One entry for each lock, by its object, not for each class.")
+@click.option("--chains", is_flag=True, help="K42's tables: by time, count, longest wait, with callers.")
 @RECORDING
-def locks_command(recording: str, form: str, by: str, objects: bool, **options: Any) -> None:  # noqa: ANN401
+def locks_command(
+    recording: str,
+    form: str,
+    by: str,
+    objects: bool,
+    chains: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Show lock contention in lock_stat's format.
 
     Times in microseconds. Under a lock that was waited for: call sites that waited, then those that held it.
     JSON and CSV have each lock with its object, too.
     """
+    from k42fs.report.lock_chains import chains_report
     from k42fs.report.locks import locks_report
 
     source = source_of(recording, options)
-    say(locks_report(source, by, objects), source, form, ["Lock"])
+    report = chains_report(source) if chains else locks_report(source, by, objects)
+    say(report, source, form, ["Lock"])
 
 
 @click.command("c2c")

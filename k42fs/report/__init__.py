@@ -6,6 +6,6 @@ fields, names       what is in a record, and what its numbers stand for
 filters             which records a report sees
 tables, histogram   what reports are made of, as text, JSON and CSV
 listing             every event
-calls, call_tree, breakdown, locks (lock_stat), lines (c2c), requests, sharing, swaps, generations, diff
+calls, call_tree, breakdown, locks (lock_stat), lock_chains, lines (c2c), requests, sharing, swaps, generations, diff
                     a report each; in brackets the stock format of its text
 """

@@ -92,7 +92,7 @@ def test_values_that_make_no_sense_are_reported_all_the_same(tmp_path: Path, see
 VARIANTS: dict[str, list[list[str]]] = {
     "calls": [[], ["-c"], ["--hist"], ["--tree"]],
     "requests": [[], ["--log"], ["--hist"]],
-    "locks": [[], ["--objects"]],
+    "locks": [[], ["--objects"], ["--chains"]],
     "list": [[], ["--definitions"], ["--format", "json"]],
 }
 

@@ -128,3 +128,33 @@ def test_ticks_become_nanoseconds_by_the_clock(tmp_path: Path) -> None:
     trace.close()
     (row,) = said("locks", tmp_path / "t")["locks"]
     assert (row["waittime_max_ns"], row["holdtime_max_ns"]) == (1500, 4)
+
+
+def test_chains_are_k42s_three_tables(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t", processors=2)
+    trace.event(0, 0, "lock_lock_name", 0x10, 0, "dirlock", "BLock")
+    trace.event(0, 0, "clust_obj_object_name", 7, "DirObject", "/a")
+    trace.event(0, 0, "lock_lock_name", 0x20, 7, "dirlock", "BLock")
+    trace.event(1, 5, "fuse_op_enter", 1, 1, 1, 0x2A, 1, 0, 0, 0)
+    callers = ("dir.py:118 lookup", "tree.py:64 walk", "fuse.py:31 lookup")
+    trace.event(0, 10, "lock_contend_spin", 0x10, 3, 4_000, *callers)
+    trace.event(1, 20, "lock_contend_block", 0x20, 100, 6_000, *callers, 0, -1)
+    trace.event(1, 30, "lock_contend_spin", 0x10, 1, 7_000, "dir.py:200 create", 0, 0)
+    trace.event(1, 40, "lock_contend_spin", 0x10, 1, 2 * 10**9, "dir.py:200 create", 0, 0)
+    trace.close()
+    lines = run("locks", "--chains", tmp_path / "t").stdout.splitlines()
+    assert lines[:8] == [
+        "Top contended locks by time",
+        "         time   count      spin      max time     pid   lock",
+        "  0.000010000       2       103   0.000006000    0x2a   DirObject /a.dirlock",
+        " " * 56 + "dir.py:118 lookup <- tree.py:64 walk <- fuse.py:31 lookup",
+        " " * 58 + "0.000006000,1,100,DirObject /a.dirlock",
+        " " * 58 + "0.000004000,1,3,BLock.dirlock",
+        "  0.000007000       1         1   0.000007000    0x2a   BLock.dirlock",
+        " " * 56 + "dir.py:200 create",
+    ]
+    firsts = [lines[lines.index(f"Top contended locks {by}") + 2].split()[0] for by in ORDERS]
+    assert firsts == ["0.000010000", "0.000010000", "0.000007000"]
+
+
+ORDERS = ("by time", "by count", "by longest wait")
