@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
 from k42fs.cli.daemonize import ReadyPipe, StartError, in_background
 from k42fs.cli.limited import limited
-from k42fs.cli.mounts import is_dead, mounted_at, real_mount_point
+from k42fs.cli.mounts import is_dead, mount_entries, mounted_at, real_mount_point
 from k42fs.cli.preflight import check_mount_point, check_system
 from k42fs.cli.unmounting import unmount, wait_for_exit
 from k42fs.errors import BusyError, ConfigError, K42Error
+
+LOGS_KEPT: Final = 20
+"""Logs of ended mounts that are kept, the newest."""
 
 
 def default_log(mount_point: str) -> str:
@@ -31,7 +36,22 @@ def default_log(mount_point: str) -> str:
         raise ConfigError(
             f"no log can be kept in {folder} ({exc.strerror}): say where with -o log=FILE"
         ) from None
-    return str(folder / (mount_point.strip("/").replace("/", "-") + ".log"))
+    _prune_logs(folder)
+    return str(folder / _log_name(mount_point))
+
+
+def _log_name(mount_point: str) -> str:
+    return mount_point.strip("/").replace("/", "-") + ".log"
+
+
+def _prune_logs(folder: Path) -> None:
+    """Remove the oldest logs of mounts that have ended, until LOGS_KEPT are left."""
+    in_use = {_log_name(entry.path) for entry in mount_entries() if entry.is_k42fs}
+    with suppress(OSError):  # another mount prunes at the same time
+        ended = [path for path in folder.glob("*.log") if path.name not in in_use]
+        ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in ended[LOGS_KEPT:]:
+            path.unlink(missing_ok=True)
 
 
 def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
@@ -44,9 +64,10 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
     if notice is not None:
         click.echo(notice, err=True)
     path = real_mount_point(mount_point)
-    log_path = options.log or default_log(path)
+    log_path = options.log or ("" if foreground else default_log(path))
     try:
-        os.close(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        if log_path:
+            os.close(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError as exc:
         raise ConfigError(f"log={log_path}: {exc.strerror}") from None
 
@@ -67,6 +88,8 @@ def mount(option_words: list[str], mount_point: str, foreground: bool) -> None:
         except (K42Error, MountFailedError) as exc:
             pipe.failed(str(exc))
             return 1
+        if not options.log and os.path.getsize(log_path) == 0:
+            os.unlink(log_path)
         return 0
 
     try:

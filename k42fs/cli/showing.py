@@ -21,8 +21,8 @@ from k42fs.servers.mount_commands import escape_path
 STATS_FILES: Final = ("processors", "locks", "lines")
 
 
-def control_directory(path: str) -> Path:
-    """Return the `.k42` of the mount that holds *path*.
+def control_directory(path: str, mend: str = "give a path in one") -> Path:
+    """Return the `.k42` of the mount that holds *path*; *mend*: what to do if there is none.
 
     Raises:
         InvalidArgumentError: *path* is in no k42fs, or in one whose daemon has died.
@@ -31,9 +31,7 @@ def control_directory(path: str) -> Path:
     if entry is None and path == ".":
         entry = mounted_at("mnt")  # what `k42fs mount` mounts unless told otherwise
     if entry is None or not entry.is_k42fs:
-        raise InvalidArgumentError(
-            f"{path} is not in a k42fs mount: give a path in one, with -m for bind, attach and detach"
-        )
+        raise InvalidArgumentError(f"{path} is not in a k42fs mount: {mend} ('k42fs status' lists them)")
     if limited(is_dead, entry.path):
         raise InvalidArgumentError(
             f"the daemon of {entry.path} has died: 'k42fs umount {entry.path}' clears it"
@@ -97,14 +95,23 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def change_names(mount_path: str, words: list[str]) -> None:
-    """Write one command to the mount's name server."""
-    file = control_directory(mount_path) / "mounts"
+def change_names(mount_path: str, words: list[str], prefix: str | None = None) -> None:
+    """Write one command to the mount's name server; say so if what it mounted at *prefix* is in front of another."""
+    control = control_directory(mount_path, "say which with -m PATH, any path in it")
+    file = control / "mounts"
     command = b" ".join(escape_path(os.fsencode(word)) for word in words) + b"\n"
     try:
         limited(file.write_bytes, command)
     except OSError as exc:
         raise K42Error(f"{' '.join(words)}: {_reason(file, exc)}") from None
+    if prefix is None:
+        return
+    mounts = json.loads(limited((control / "mounts.json").read_text))["mounts"]
+    where = os.path.normpath("/" + prefix.lstrip("/"))
+    if sum(mount["path"] == where for mount in mounts) > 1:
+        click.echo(
+            f"{where} was a mount already: the new one is in front of it until it is detached", err=True
+        )
 
 
 def _reason(file: Path, exc: OSError) -> str:

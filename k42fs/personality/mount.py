@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 import pyfuse3
 import trio
 
 from k42fs.errors import K42Error
+from k42fs.personality.control_text import keys_and_values
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
 from k42fs.personality.options import MountOptions
@@ -77,7 +79,9 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
         waiting.uninstall()
         raise
     device = _device_at(path)
-    log.info("mounted on %s: %s", path, options)
+    if log_path:  # without a log our caller says it, on the same screen
+        told = ", ".join(keys_and_values(asdict(options)).splitlines())
+        log.info("mounted on %s: %s", path, told)
     try:
         trio.run(_run, operations, on_ready)
     finally:

@@ -8,6 +8,8 @@ mount carries its tree node, all others carry None, and one attribute test in `l
 
 from __future__ import annotations
 
+from time import time_ns
+
 from k42fs.errors import NameNotFoundError, NotDirectoryError
 from k42fs.ids import Ref
 from k42fs.machine import Thread
@@ -30,6 +32,7 @@ class Places:
         self._client = client
         self._filler_tree = filler_tree
         self._notifier = notifier
+        self._started_ns = time_ns()
 
     def make_root(self, tree: Ref, file: FSFile, mnode: MountNode) -> DirNode:
         """Enter the root of the mount, which the kernel holds from the start without a lookup."""
@@ -72,7 +75,9 @@ class Places:
         except NameNotFoundError:
             file = None
         if file is None or not file.is_dir:
-            return self._node(FILLER_BASE, self._filler_tree, FillerFile(mnode.ino), mnode, parent, name)
+            return self._node(
+                FILLER_BASE, self._filler_tree, FillerFile(mnode.ino, self._started_ns), mnode, parent, name
+            )
         mount_bits = parent.node_id >> MOUNT_SHIFT << MOUNT_SHIFT
         return self._node(mount_bits, parent.tree, file, mnode, parent, name)
 

@@ -19,18 +19,18 @@ from k42fs.servers.fs_file import NO_REF, FSFile
 
 
 class FillerFile(FSFile):
-    """One synthetic directory: constant attributes, no state."""
+    """One synthetic directory: constant attributes, no state. All its times are *made_ns*, since the epoch."""
 
     __slots__ = ()
 
     is_dir: ClassVar[bool] = True
 
-    def __init__(self, ino: Ino) -> None:
+    def __init__(self, ino: Ino, made_ns: int) -> None:
         self.ino = ino
         self.mode = stat.S_IFDIR | 0o555
         self.nlink = 2
         self.generation = self.uid = self.gid = self.size = 0
-        self.atime_ns = self.mtime_ns = self.ctime_ns = 0
+        self.atime_ns = self.mtime_ns = self.ctime_ns = made_ns
         self.holds = 0
         self.obj_ref = NO_REF
         self.xattrs = None

@@ -28,6 +28,51 @@ def test_help_lists_every_command_with_a_whole_sentence(width: int) -> None:
     assert not any(line.endswith("...") for line in listed.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["stats", "--nonsense"], "No such option"),
+        (["bind", "/a"], "Missing argument 'NEW'"),
+        (["machine", "show"], "Missing argument 'PRESET'"),
+        (["ns", "--no-follow"], "give one"),
+        (["mount", "a", "b"], "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_says_where_help_is(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(cli, words, prog_name="k42fs")
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("k42fs: ")
+    assert said in line
+    command = " ".join(["k42fs", *words[: words.index("show") + 1 if "show" in words else 1]])
+    assert line.endswith(f"see '{'k42fs' if words == ['nonsense'] else command} --help'")
+
+
+def test_no_command_shows_the_help_and_help_ends_well() -> None:
+    assert "Commands:" in CliRunner().invoke(cli, [], prog_name="k42fs").output
+    assert CliRunner().invoke(cli, ["--help"], prog_name="k42fs").exit_code == 0
+    assert CliRunner().invoke(cli, ["machine", "explore", "--help"], prog_name="k42fs").exit_code == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_both_lists_of_presets_are_one(flags: list[str]) -> None:
+    here = CliRunner().invoke(cli, ["presets", *flags])
+    there = CliRunner().invoke(cli, ["machine", "presets", *flags])
+    assert (here.exit_code, here.output) == (0, there.output)
+    assert "dir-1024" in here.output
+
+
+@pytest.mark.parametrize("command", [["stats"], ["ns"], ["objects"]])
+def test_outside_of_a_mount_the_mend_fits_the_command(tmp_path: Path, command: list[str]) -> None:
+    done = CliRunner().invoke(cli, [*command, str(tmp_path)], prog_name="k42fs")
+    assert done.exit_code == 1
+    assert "is not in a k42fs mount: give a path in one" in done.stderr
+    assert "-m" not in done.stderr.split("mount: ")[1]
+    done = CliRunner().invoke(cli, ["detach", "-m", str(tmp_path), "/x"], prog_name="k42fs")
+    assert "say which with -m PATH" in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may install the helper")
 def test_the_helper_is_installed_and_removed_once(tmp_path: Path) -> None:
     path = tmp_path / "mount.fuse.k42fs"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from k42fs.cli import mounting
 from k42fs.cli.mount_helper import helper_text, parse
-from k42fs.cli.mounts import mount_entries
+from k42fs.cli.mounts import MountEntry, mount_entries
 from k42fs.errors import InvalidArgumentError
 
 
@@ -38,3 +40,17 @@ def test_the_helper_refuses_other_calls(words: list[str]) -> None:
 
 def test_the_helper_enters_this_installation() -> None:
     assert helper_text().startswith("#!/bin/sh\nexec ")
+
+
+def test_only_so_many_logs_of_ended_mounts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(mounting, "mount_entries", lambda: [MountEntry("k42fs", "/m/0", "fuse.k42fs", "rw")])
+    folder = tmp_path / "k42fs"
+    folder.mkdir()
+    for number in range(30):
+        path = folder / f"m-{number}.log"
+        path.write_text("log")
+        os.utime(path, (number, number))
+    assert mounting.default_log("/m/new") == str(folder / "m-new.log")
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {"m-0.log", *(f"m-{number}.log" for number in range(10, 30))}

@@ -295,7 +295,21 @@ def test_a_mount_in_the_foreground_ends_on_interrupt(mount_point: Path) -> None:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        output.seek(0)
+        said = output.read().decode()
+    assert said.count("mounted on") - said.count("unmounted on") == 1
+    assert "MountOptions" not in said
     assert not is_mounted(mount_point)
+
+
+def test_a_log_in_which_nothing_was_written_is_not_left(
+    mount_point: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for level, kept in (("error", 0), ("info", 1)):
+        assert k42fs("mount", "-o", f"log_level={level}", mount_point).status == 0
+        assert k42fs("umount", mount_point).status == 0
+        assert len(list((tmp_path / "k42fs").iterdir())) == kept
 
 
 def test_the_daemon_holds_neither_terminal_nor_directory_nor_our_descriptors(new_mount: NewMount) -> None:

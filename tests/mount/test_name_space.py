@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_a_prefix_that_exists_nowhere_is_reached_through_fillers(mount: K42Mount
         (mount.path / "a" / "x").mkdir()
     change(mount, "detach", "/a/b/c")
     assert not (mount.path / "a").exists()
+
+
+def test_a_filler_is_as_old_as_the_mount(mount: K42Mount) -> None:
+    change(mount, "attach", "ramfs", "/far/away")
+    about = (mount.path / "far").stat()
+    assert time.time() - 600 < about.st_mtime == about.st_atime == about.st_ctime <= time.time()
+
+
+def test_what_is_mounted_in_front_of_another_is_told(mount: K42Mount) -> None:
+    assert change(mount, "attach", "--cov", "ramfs", "/s").errors == ""
+    assert "/s was a mount already" in change(mount, "attach", "--nocov", "ramfs", "/s/").errors
+    assert "/s was a mount already" in change(mount, "bind", "/src", "/s").errors
+    covers = [line.split()[4] for line in k42fs("ns", mount.path).output.splitlines() if " /s " in line]
+    assert covers == ["cov", "nocov", "cov"]
 
 
 def test_the_names_of_mounts_cannot_be_removed_or_renamed(mount: K42Mount) -> None:
