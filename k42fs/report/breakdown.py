@@ -222,17 +222,17 @@ PROCESSES: Final = (
     Column("in_process_cycles", "in-process cycles", count),
     Column("in_process_ns", "us", microseconds),
     Column("ex_process_cycles", "ex-process cycles", count),
-    Column("ex_process_ns", "us", microseconds),
+    Column("ex_process_ns", "us", microseconds, spare=True),
     Column("percent", "% in", percent),
 )
 BILLS: Final = (
     Column("client_pid", "client"),
     Column("client", "name", left=True),
     Column("server_pid", "in"),
-    Column("server", "name", left=True),
+    Column("server", "name", left=True, spare=True),
     Column("mode", "mode", left=True),
     Column("cycles", "cycles", count),
     Column("ns", "us", microseconds),
-    Column("slots", "slots", count),
+    Column("slots", "slots", count, spare=True),
     Column("percent", "%", percent),
 )

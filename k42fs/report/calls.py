@@ -139,12 +139,12 @@ COLUMNS: Final = (
     Column("method", "method", left=True),
     Column("self_percent", "% self", lambda value: f"{value:.2f}"),
     Column("self_ns", "self us", _us),
-    Column("total_ns", "total us", _us),
+    Column("total_ns", "total us", _us, spare=True),
     Column("average_ns", "us/call", _us),
     Column("calls", "calls", count),
     Column("errors", "errors", count),
-    Column("objects", "objects", count),
-    Column("translation_misses", "misses", count),
+    Column("objects", "objects", count, spare=True),
+    Column("translation_misses", "misses", count, spare=True),
 )
 
 

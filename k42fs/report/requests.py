@@ -150,7 +150,8 @@ def _latencies(name: str, title: str, ops: list[tuple[str, list[Request]]], cycl
     unit = "cycles" if cycles else "ns"
     show = count if cycles else microseconds
     spans = [
-        Column(f"{what}_{unit}", what, show) for what in ("total", "average", "p50", "p90", "p99", "max")
+        Column(f"{what}_{unit}", what, show, spare=what == "total")
+        for what in ("total", "average", "p50", "p90", "p99", "max")
     ]
     heads = (
         Column("operation", "operation", left=True), Column("requests", "requests", count),

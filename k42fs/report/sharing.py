@@ -39,7 +39,7 @@ class File:
 
     def acquire(self, pid: int, time: int) -> None:
         if any(other != pid for other in self.holders):
-            self.concurrent("opened while another process had it open", time)
+            self.concurrent("opened while another had it open", time)
         self.holders[pid] = self.holders.get(pid, 0) + 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -48,7 +48,7 @@ class File:
         """*pid* closes it; None if it is not known who."""
         if pid is not None and pid not in self.holders:
             if self.holders:
-                self.concurrent("closed by a process that had not opened it", time)
+                self.concurrent("closed by one who had not opened it", time)
             return
         self.open = max(0, self.open - 1)
         if pid is None:
@@ -62,9 +62,9 @@ class File:
     def access(self, pid: int, time: int) -> None:
         self.accesses += 1
         if self.holders and pid not in self.holders:
-            self.concurrent("accessed by a process that had not opened it, while another had", time)
+            self.concurrent("used without opening it", time)
         elif len(self.holders) > 1:
-            self.concurrent("accessed while several processes had it open", time)
+            self.concurrent("used while several had it open", time)
 
 
 def files(source: Source) -> list[File]:
@@ -83,7 +83,7 @@ def files(source: Source) -> list[File]:
             if number == tree:
                 file.accesses += 1
                 if words[2]:
-                    file.concurrent("accessed by name while clients had it open", time)
+                    file.concurrent("used by name while clients had it", time)
                 continue
             pid = words[1]
             file.pids.add(pid)
@@ -115,7 +115,7 @@ def _request(
     else:
         file.accesses += 1
         if len(file.holders) > 1:
-            file.concurrent("accessed while several processes had it open", time)
+            file.concurrent("used while several had it open", time)
 
 
 USES: Final = OPENS | CLOSES | {"read", "write", "readdir", "readdirplus", "fallocate", "fsync", "lseek"}
@@ -138,10 +138,10 @@ COLUMNS: Final = (
     Column("file", "file", left=True),
     Column("concurrent", "shared", lambda value: "yes" if value else "no", left=True),
     Column("why", "why", left=True),
-    Column("since_ns", "since us", lambda value: "" if value is None else f"{value / 1000:,.2f}"),
+    Column("since_ns", "since us", lambda value: "" if value is None else f"{value / 1000:,.2f}", spare=True),
     Column("processes", "processes", count),
-    Column("processors", "processors", count),
+    Column("processors", "processors", count, spare=True),
     Column("accesses", "accesses", count),
-    Column("most_open", "most open", count),
-    Column("pids", "pids", lambda value: ",".join(map(str, value[:6])), left=True),
+    Column("most_open", "most open", count, spare=True),
+    Column("pids", "pids", lambda value: ",".join(map(str, value[:6])), left=True, spare=True),
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -41,12 +42,16 @@ def microseconds(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its key in JSON and CSV, its title in text, how its values are shown."""
+    """One column: its key in JSON and CSV, its title in text, how its values are shown.
+
+    One that is `spare` is left out of text that is not wide enough for all.
+    """
 
     key: str
     title: str
     show: Callable[[Any], str] = plain
     left: bool = False
+    spare: bool = False
 
 
 @dataclass(slots=True)
@@ -106,23 +111,35 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
 def _print(console: Console, table: Table) -> None:
     if table.title:
         console.print(Text(table.title, style="bold"))
-    console.print(_rich(table) if table.rows else Text("(nothing)"))
+    console.print(_rich(table, console.width) if table.rows else Text("(nothing)"))
     if table.limit is not None and len(table.rows) > table.limit:
         console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: Table, width: int) -> RichTable:
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-    for column in table.columns:
+    rows = table.rows[: table.limit]
+    columns = [
+        (column, [column.show(row[index]) for row in rows]) for index, column in enumerate(table.columns)
+    ]
+    while sum(map(_width, columns)) > width and any(column.spare for column, _ in columns):
+        del columns[max(index for index, (column, _) in enumerate(columns) if column.spare)]
+    for column, _ in columns:
         drawn.add_column(
             Text(column.title),
             justify="left" if column.left else "right",
             overflow="fold",
             no_wrap=not column.left,
         )
-    for row in table.rows[: table.limit]:
-        drawn.add_row(*(Text(column.show(value)) for column, value in zip(table.columns, row, strict=True)))
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        drawn.add_row(*map(Text, cells))
     return drawn
+
+
+def _width(column: tuple[Column, list[str]]) -> int:
+    """Return how wide a column is with the blanks after it."""
+    heads, cells = column
+    return 2 + max([len(heads.title), *(cell_len(line) for cell in cells for line in cell.splitlines())])
 
 
 def as_json(report: Report, about: Mapping[str, Any] | None = None) -> str:

@@ -42,8 +42,8 @@ def test_k42s_reasons_are_told_apart(tmp_path: Path) -> None:
     trace.close()
     rows = {row["file"]: row for row in said("sharing", tmp_path / "t")["files"]}
     assert {name: row["why"] for name, row in rows.items()} == {
-        "ServerFile /by-name": "accessed by name while clients had it open",
-        "ServerFile /without": "accessed by a process that had not opened it, while another had",
-        "ServerFile /closed": "closed by a process that had not opened it",
+        "ServerFile /by-name": "used by name while clients had it",
+        "ServerFile /without": "used without opening it",
+        "ServerFile /closed": "closed by one who had not opened it",
         "ServerFile /alone": "",
     }

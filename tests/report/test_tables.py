@@ -63,3 +63,14 @@ def test_a_terminal_sees_the_answer_before_a_text_that_does_not_fit_it() -> None
     lines = as_text(long, 80, colour=True).splitlines()
     assert "The worst" in lines[0]
     assert lines[-2:] == ["", "a stock format"]
+
+
+def test_spare_columns_give_way_where_there_is_no_room() -> None:
+    columns = (
+        Column("name", "name", left=True),
+        Column("a", "aaaaaaaa", spare=True),
+        Column("b", "bbbbbbbb", spare=True),
+    )
+    narrow = Report([Table("t", columns, [("a long name indeed", 1, 2)])])
+    heads = [as_text(narrow, width).splitlines()[0].split() for width in (80, 32, 20)]
+    assert heads == [["name", "aaaaaaaa", "bbbbbbbb"], ["name", "aaaaaaaa"], ["name"]]
