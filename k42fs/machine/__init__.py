@@ -31,8 +31,12 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     runners.py        which of the two a machine gets
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks
+    blocked_threads.py    who blocks on which word: one table, as a baseline
     watch.py          spinning on a cached line
     spin_lock.py, spin_locks.py     locks to compare K42's with
+    bit_locks.py, unfair_locks.py   locks in bits of a data word, and others that are not fair
+    rec_lock.py, semaphore.py       a lock for one's own second time; counted units
+    lock_kinds.py     all locks that exclude, by kind
     barrier.py        central, tree, blocking
     live.py           live driver: operations inline
     pace.py           live callers that contend are kept abreast

@@ -18,8 +18,10 @@ Source: K42's SLock.C and Barrier.C spin in this way on words of their own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from k42fs.machine.blocked_threads import BlockedThreadQueues
 from k42fs.machine.core import NEVER
 from k42fs.machine.thread import SPINNING, Thread
 
@@ -34,6 +36,11 @@ class Watchers:
         self._machine = machine
         self._granted = granted
         self._by_line: dict[int, dict[int, list[Thread]]] = {}  # line -> processor -> its threads
+
+    @cached_property
+    def blocked(self) -> BlockedThreadQueues:
+        """Those that block on a word instead of spinning: the machine's one table, made at its first use."""
+        return BlockedThreadQueues(self._machine)
 
     async def wait_line(self, th: Thread, addr: int, deadline: int = NEVER) -> bool:
         """Spin until *th*'s processor, which has just read the line of *addr*, loses its copy of it.

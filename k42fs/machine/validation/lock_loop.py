@@ -18,9 +18,9 @@ from k42fs.ids import VP
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine
 from k42fs.machine.layout import Kind
-from k42fs.machine.locks import FairBLock, SLock
+from k42fs.machine.lock_kinds import LOCK_KINDS, Lock
 from k42fs.machine.spin_lock import SpinLock
-from k42fs.machine.spin_locks import SPIN_LOCKS, McsLock, TicketLock
+from k42fs.machine.spin_locks import McsLock, TicketLock
 from k42fs.machine.thread import Thread
 
 LINE: Final = 64
@@ -103,18 +103,14 @@ def lock_loop(kind: str, processors: int, cycles: int, think: int = 0, seed: int
     return Loop(cycles / grants[0], transactions / grants[0])
 
 
-def _make_lock(machine: Machine, kind: str) -> SpinLock | FairBLock:
+def _make_lock(machine: Machine, kind: str) -> Lock:
     addr = machine.memory.alloc(0, 2 * LINE, Kind.GLOBAL_PADDED)
-    if kind == "SLock":
-        return SLock(machine, addr)
-    if kind == "BLock":
-        return FairBLock(machine, addr)
     if kind == "mcs":
         return McsLock(machine, addr, is_split=True)
     if kind == "ticket":
         display = machine.memory.alloc(machine.config.processors // 2, LINE, Kind.GLOBAL_PADDED)
         return TicketLock(machine, addr, serving_addr=display)
-    return SPIN_LOCKS[kind](machine, addr)
+    return LOCK_KINDS[kind](machine, addr)
 
 
 def _misses(machine: Machine) -> int:

@@ -22,6 +22,9 @@ COST: Final[dict[str, dict[int, int]]] = {
 ALONE: Final = {"tas": 132, "ttas": 136, "ticket": 136, "mcs": 160}
 """The same for one processor, derived: every reference a hit of 4 cycles, 20 more per read-modify-write."""
 
+BIT_LOCK: Final = (1, 8, 32)
+"""Processors at which K42's bit lock that spins is held against test-and-set, which it is."""
+
 CROSSING: Final = (8, 24)
 BOUND: Final = 10
 THINK: Final = 20_000
@@ -52,6 +55,12 @@ def cost_of_locks(effort: Effort) -> Findings:
                 if (kind, n) == ("tas", 4):
                     tolerance = between(0.9 * 3600, 4800)
                 checks.append(Check(f"{kind}, P={n}", cost, found[kind][n].cycles, tolerance, "cycles"))
+    for n in (n for n in sweep if n in BIT_LOCK):
+        found["BitSLock"] = found.get("BitSLock", {}) | {n: _loop("BitSLock", n)}
+        tas = found["tas"][n].cycles
+        checks.append(
+            Check(f"BitSLock, P={n}, to tas", tas, found["BitSLock"][n].cycles, relative(0.01), "cycles")
+        )
     low, high = CROSSING
     for n, ratio in ((low, AT_MOST), (high, between(1, 9))):
         checks.append(
