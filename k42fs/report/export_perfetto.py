@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from k42fs.report.export_args import Args
 from k42fs.report.export_protobuf import block, fixed64, number, text
-from k42fs.report.export_timeline import RUNNING, Args, Level, Moment, Slice, Timeline
+from k42fs.report.export_timeline import RUNNING, Level, Moment, Slice, Timeline
 
 PID: Final = 1
 FIRST_TID: Final = 10
@@ -27,6 +28,9 @@ CATEGORIES, NAMES, ANNOTATIONS = 1, 2, 3
 PROCESS_TRACK: Final = 1
 FIRST_TRACK: Final = 100
 FIRST_COUNTER: Final = 1 << 32
+ENCODED_MAX: Final = 100_000
+
+_NEEDED: Final = number(10, SEQUENCE) + number(13, NEEDED)
 
 
 def perfetto(made: Timeline) -> Iterator[bytes]:
@@ -40,6 +44,8 @@ class _Writer:
         self.running = made.running_tracks()
         self.known: dict[tuple[int, str], int] = {}
         self.new: list[bytes] = []
+        self.heads: dict[tuple[int, int, str, str], bytes] = {}
+        self.encoded: dict[tuple[str, int | str], bytes] = {}
         self.counters: dict[tuple[int, str], int] = {}
 
     def packets(self) -> Iterator[bytes]:
@@ -68,8 +74,8 @@ class _Writer:
     def _packet(self, time: int, content: bytes, flags: int = NEEDED) -> bytes:
         interned = block(12, b"".join(self.new)) if self.new else b""
         self.new = []
-        head = number(8, time) + number(10, SEQUENCE) + number(13, flags)
-        return block(1, head + interned + content)
+        tail = _NEEDED if flags == NEEDED else number(10, SEQUENCE) + number(13, flags)
+        return block(1, number(8, time) + tail + interned + content)
 
     def _event(self, time: int, event: bytes) -> bytes:
         return self._packet(time, block(11, event))
@@ -83,16 +89,30 @@ class _Writer:
         return found
 
     def _common(self, kind: int, track: int, name: str, category: str, args: Args) -> bytes:
-        parts = [
-            number(3, self._iid(CATEGORIES, category)),
-            number(9, kind),
-            number(10, self._iid(NAMES, name)),
-            number(11, track),
-        ]
-        for key, value in args.items():
-            shown = text(6, value) if isinstance(value, str) else number(4, value)
-            parts.append(block(4, number(1, self._iid(ANNOTATIONS, key)) + shown))
+        """Return the parts that slices and moments share. Most were encoded before."""
+        key = (kind, track, name, category)
+        head = self.heads.get(key)
+        if head is None:
+            head = self.heads[key] = (
+                number(3, self._iid(CATEGORIES, category))
+                + number(9, kind)
+                + number(10, self._iid(NAMES, name))
+                + number(11, track)
+            )
+        encoded = self.encoded
+        if len(encoded) > ENCODED_MAX:
+            encoded.clear()
+        parts = [head]
+        for pair in args.items():
+            found = encoded.get(pair)
+            if found is None:
+                found = encoded[pair] = self._annotation(*pair)
+            parts.append(found)
         return b"".join(parts)
+
+    def _annotation(self, name: str, value: int | str) -> bytes:
+        shown = text(6, value) if isinstance(value, str) else number(4, value)
+        return block(4, number(1, self._iid(ANNOTATIONS, name)) + shown)
 
     def _begin(self, each: Slice) -> bytes:
         return self._common(BEGIN, FIRST_TRACK + each.track, each.name, each.category, each.args)

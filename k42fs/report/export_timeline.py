@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
-from k42fs.machine.tracing.formats import value_name
-from k42fs.machine.tracing.packing import unpack
 from k42fs.machine.tracing.schema import Event
 from k42fs.report.decode import Record
+from k42fs.report.export_args import Args, args_maker
 from k42fs.report.fields import getter
 from k42fs.report.filters import Source
 from k42fs.report.kmon import Entities
@@ -34,8 +33,6 @@ KINDS: Final = {RUNNING: 0, "request": 1, "syscall": 2, "call": 3, WAITING: 4, "
 
 STEP: Final = 3
 """Between the orders of two events: the ends of a wait, which has no events of its own, fit between."""
-
-Args = dict[str, int | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +153,7 @@ class _Builder:
         self.flows: dict[tuple[str, int], int] = {}
         self.ended: set[int] = set()
         self.arrows = count(1)
+        self.makers = {each.id: args_maker(each, source) for each in source.trace.schema.events()}
         self.handlers: dict[int, list[Callable[[Event, Record, int], None]]] = {
             each.id: self._handlers(each) for each in source.trace.schema.events()
         }
@@ -190,25 +188,9 @@ class _Builder:
     def _ns(self, ticks: int) -> int:
         return self.source.trace.nanoseconds(max(ticks - self.begin, 0))
 
-    def args(self, event: Event, record: Record) -> Args:
-        """Return the fields by name: what a number stands for where that is known, hexadecimal as text."""
-        time, _, _, words = record
-        shown: Args = {}
-        for each, value in zip(event.fields, unpack(event, [0, *words]), strict=True):
-            role = each.type.role
-            if not isinstance(value, int):
-                shown[each.name] = value if isinstance(value, str) else " ".join(map(str, value))
-            elif role == "string":
-                shown[each.name] = self.names.text(value)
-            elif role == "site":
-                shown[each.name] = self.names.site(value)
-            elif role == "object":
-                shown[each.name] = self.names.object(value, time)
-            elif each.type.values:
-                shown[each.name] = value_name(each, value)
-            else:
-                shown[each.name] = f"{value:#x}" if each.type.base == 16 else value
-        return shown
+    def args(self, record: Record) -> Args:
+        """Return the fields of a record by name."""
+        return self.makers[record[2]](record[0], record[3])
 
     def _switch(self, event: Event, record: Record, order: int) -> None:
         time, cpu, number, words = record
@@ -243,15 +225,13 @@ class _Builder:
         began.remove(start)
         if not began:
             del self.open[key]
-        more = {
-            name: value for name, value in self.args(event, record).items() if name not in start.event.by_name
-        }
+        more = {name: value for name, value in self.args(record).items() if name not in start.event.by_name}
         self._slice(start, record[0], order, more)
 
     def _slice(self, start: _Open, end: int, order: int, more: Args) -> None:
         assert start.event.interval is not None, "asked only for intervals"
         time, cpu, _, _ = start.record
-        args = self.args(start.event, start.record)
+        args = self.args(start.record)
         self.made.slices.append(
             Slice(
                 self._ns(time),
@@ -293,14 +273,14 @@ class _Builder:
         waited = getter(event.by_name["waited"])(words)
         if waited:
             begin, name = self._ns(time - waited), f"wait for {self._lock(words[0], time)}"
-            args = self.args(event, record)
+            args = self.args(record)
             self.made.slices.append(
                 Slice(begin, self._ns(time), order - 2, order - 1, cpu, WAITING, name, event.class_name, args)
             )
 
     def _moment(self, event: Event, record: Record, order: int) -> None:
         moment = Moment(
-            self._ns(record[0]), order, record[1], event.name, event.class_name, self.args(event, record)
+            self._ns(record[0]), order, record[1], event.name, event.class_name, self.args(record)
         )
         if event.flow is not None:
             way, name = event.flow
