@@ -5,10 +5,15 @@ from cpython cimport array
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from k42fs.machine.fast_core cimport FastCore
+from k42fs.machine.fast_core cimport Cache, FastCore, Model
 
 cdef enum:
+    READ = 0
+    RMW = 2
     WORK = 3
+    MODIFIED = 4  # protocol.MODIFIED
+    STATE_BITS = 3  # of a tag word, see fast_core.pxd
+    STATE_MASK = 7
 
 cdef int64_t NEVER = <int64_t> 1 << 62
 
@@ -19,7 +24,7 @@ cdef struct Source:
     const long long *values
     const uint16_t *sizes
     int64_t at, count, clock, work, done
-    uint64_t tie
+    Cache *cache
     int cpu
 
 
@@ -32,26 +37,47 @@ cdef inline uint64_t tie_break(uint64_t seed, uint64_t cpu, uint64_t serial) noe
     return x ^ x >> 31
 
 
-cdef inline bint goes_first(Source *a, Source *b) noexcept:
-    if a.clock != b.clock:
-        return a.clock < b.clock
-    return a.tie < b.tie if a.tie != b.tie else a.cpu < b.cpu
+cdef bint wins_tie(Source *a, Source *b, uint64_t seed) noexcept:
+    cdef uint64_t first = tie_break(seed, a.cpu, a.done), second = tie_break(seed, b.cpu, b.done)
+    return first < second if first != second else a.cpu < b.cpu
 
 
-cdef inline void sift_down(Source **heap, int count, int place) noexcept:
+cdef inline bint goes_first(Source *a, Source *b, uint64_t seed) noexcept:
+    # Ties are few: to hash for each record, as the Python loop does, would cost more than all comparisons.
+    return a.clock < b.clock if a.clock != b.clock else wins_tie(a, b, seed)
+
+
+cdef inline void sift_down(Source **heap, int count, int place, uint64_t seed) noexcept:
     cdef Source *item = heap[place]
     cdef int child
     while True:
         child = 2 * place + 1
         if child >= count:
             break
-        if child + 1 < count and goes_first(heap[child + 1], heap[child]):
+        if child + 1 < count and goes_first(heap[child + 1], heap[child], seed):
             child += 1
-        if not goes_first(heap[child], item):
+        if not goes_first(heap[child], item, seed):
             break
         heap[place] = heap[child]
         place = child
     heap[place] = item
+
+
+cdef inline bint hits_first(Model *m, Cache *cache, int code, int64_t addr, int64_t nbytes) noexcept:
+    """Count a load or store of the line that was used last of its set in L1, if no other cache need know of it;
+    return whether it was one. Most are, and are done here without a call into the core, whose `do_access` does the
+    same."""
+    cdef uint64_t tag = <uint64_t> addr >> m.l1_shift
+    cdef uint64_t word = cache.l1[(tag & m.l1_mask) * m.l1_ways]
+    cdef int state = word & STATE_MASK
+    if word >> STATE_BITS != tag or not (state == MODIFIED or (state and code == READ)):
+        return False
+    if code == RMW or (addr & m.line_mask) + nbytes > m.line_bytes:
+        return False
+    cache.counts[code] += 1
+    cache.l1_hits += 1
+    cache.cycles += m.l1_cycles
+    return True
 
 
 cdef inline int64_t reference(FastCore core, int cpu, int code, int64_t addr, int64_t nbytes, int64_t line_bytes,
@@ -71,6 +97,7 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
     cdef Source *sources = <Source *> calloc(count, sizeof(Source))
     cdef Source **heap = <Source **> malloc(count * sizeof(Source *))
     cdef Source *first
+    cdef Model *m = &core.model
     cdef array.array codes, values, sizes
     cdef int64_t at, clock, until, value
     if sources == NULL or heap == NULL:
@@ -87,10 +114,10 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
             first.sizes = sizes.data.as_ushorts
             first.at, first.count, first.clock, first.done = stream.at, len(codes), stream.clock, stream.done
             first.work, first.cpu = 0, stream.cpu
-            first.tie = tie_break(seed_bits, first.cpu, first.done)
+            first.cache = core.cache(first.cpu)
             heap[place] = first
         for place in range(count // 2 - 1, -1, -1):
-            sift_down(heap, count, place)
+            sift_down(heap, count, place, seed_bits)
         while True:
             first = heap[0]
             until = NEVER
@@ -104,6 +131,8 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
                 if first.codes[at] == WORK:
                     clock += value
                     first.work += value
+                elif hits_first(m, first.cache, first.codes[at], value, first.sizes[at]):
+                    clock += m.l1_cycles
                 else:
                     clock = reference(core, first.cpu, first.codes[at], value, first.sizes[at], line_bytes, clock)
                 at += 1
@@ -113,8 +142,7 @@ def advance(FastCore core not None, list streams not None, int64_t line_bytes, s
             first.at, first.clock = at, clock
             if first.at == first.count:
                 return streams[first - sources]
-            first.tie = tie_break(seed_bits, first.cpu, first.done)
-            sift_down(heap, count, 0)
+            sift_down(heap, count, 0, seed_bits)
     finally:
         for place in range(count):
             stream = streams[place]
@@ -131,6 +159,7 @@ def run_in_order(FastCore core not None, records, list clocks not None, list wor
     cdef const unsigned char *code_of = codes.data.as_uchars
     cdef const long long *value_of = values.data.as_longlongs
     cdef const uint16_t *size_of = sizes.data.as_ushorts
+    cdef Model *m = &core.model
     cdef Py_ssize_t i
     cdef int cpu, processors = len(clocks)
     cdef int64_t *now = <int64_t *> malloc(2 * processors * sizeof(int64_t))
@@ -145,6 +174,8 @@ def run_in_order(FastCore core not None, records, list clocks not None, list wor
             if code_of[i] == WORK:
                 now[cpu] += value_of[i]
                 worked[cpu] += value_of[i]
+            elif hits_first(m, core.cache(cpu), code_of[i], value_of[i], size_of[i]):
+                now[cpu] += m.l1_cycles
             else:
                 now[cpu] = reference(core, cpu, code_of[i], value_of[i], size_of[i], line_bytes, now[cpu])
         for cpu in range(processors):
