@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
+SENTENCE_MAX: Final = 1000
+"""Characters of a command's first sentence: click's own limit is what is left of a line."""
+
 
 class MachineGroup(click.Group):
-    """A group whose `validate` is imported only when asked for: with it come all the experiments."""
+    """A group that lists its commands with whole sentences.
+
+    `validate` is imported only when asked for: with it come all the experiments.
+    """
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the first sentence of its help, on more lines where one is too short."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(SENTENCE_MAX)) for name, command in commands if command]
+            )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), "validate"})
@@ -27,7 +42,7 @@ def machine() -> None:
 
     \b
         k42fs machine show s85-24
-        k42fs machine run blackscholes_?.data --preset xeon-2s
+        k42fs machine run docs/examples/sum_?.data --preset xeon-2s
         k42fs machine explore
         k42fs machine validate --quick
     """
@@ -124,12 +139,17 @@ def run(
     """Run traces of memory references and print what the caches did.
 
     \b
-    din      label address        a file per processor: 0 load, 1 store, 2 fetch; hexadecimal
-    cs4223   label value          a file per processor: 0 load, 1 store, 2 cycles of work
-    text     cpu kind addr [len]  one file: kind is r, w, x (atomic) or c (cycles); # comment
+    din     label address        0 load, 1 store, 2 fetch; hexadecimal
+    cs4223  label value          0 load, 1 store, 2 cycles of work
+    text    cpu kind addr [len]  r, w, x (atomic), c (cycles); # comment
 
-    A TRACE may be gzipped, or be a directory of NAME_0, NAME_1, ... Files of one processor each run by
+    The first two are a file per processor, text is one file for all. A TRACE may be gzipped, be a
+    directory of NAME_0, NAME_1, ..., or be - for standard input. Files of one processor each run by
     lowest clock first, a text file in its own order.
+
+    \b
+        k42fs machine run docs/examples/sum_?.data --preset xeon-2s
+        k42fs machine run docs/examples/migratory.trace --set protocol=msi
     """
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from k42fs.cli.columns import screen_width, wrapped
 from k42fs.errors import InvalidArgumentError
 from k42fs.machine.cores import core_name, make_core
 from k42fs.machine.explorer import SYSTEMS, Exploration, Explorer, counterexample
@@ -18,7 +19,9 @@ from k42fs.machine.line_model import Interconnect
 from k42fs.machine.mutants import mutants as make_mutants
 from k42fs.machine.protocol import PROTOCOLS, Protocol
 
-ROW: Final = "{:8} {:22} {:>8} {:>12} {:>11} {:>6} {:>8}  {}"
+ROW: Final = "{:8} {:17} {:>6} {:>11} {:>8} {:>5} {:>7}  {}"
+
+INDENT: Final = " " * 9
 
 
 def checked_names(names: Sequence[str]) -> list[str]:
@@ -40,8 +43,8 @@ def show_walks(names: list[str], with_replay: bool, with_mutants: bool, as_json:
         click.echo("3 processors, 2 lines, 2 values; L1 of one line in L2 of two\n")
         click.echo(
             ROW.format(
-                "protocol", "interconnect", "states", "transitions", "line states", "depth", "seconds", ""
-            )
+                "protocol", "interconnect", "states", "transitions", "per line", "depth", "seconds", ""
+            ).rstrip()
         )
     for protocol, interconnect, silent in _systems(names):
         row = _walk(protocol, interconnect, silent, with_replay, with_mutants, as_json)
@@ -69,17 +72,25 @@ def _walk(
     explorer = Explorer(protocol, interconnect, silent)
     found = explorer.run()
     row: dict[str, Any] = {**asdict(found), "path": [str(action) for action in found.path]}
-    say = (lambda text: None) if as_json else click.echo
-    say(_line(found))
-    if found.violation:
-        say(counterexample(explorer, found))
+
+    def say(text: str, indent: str = "") -> None:
+        if not as_json:
+            for line in text.splitlines():
+                click.echo(
+                    "\n".join(f"{indent}{part}" for part in wrapped(line, screen_width() - len(indent), "  "))
+                )
+
+    if not as_json:
+        click.echo(_line(found))
+        if found.violation:
+            click.echo(counterexample(explorer, found))
     wrong = bool(found.violation)
     if with_replay and not wrong:
         outcome = replay_on(explorer, found, make_core)
         row["replay"] = {"core": core_name(), **outcome._asdict()}
         wrong = bool(outcome.difference)
         verdict = outcome.difference or "every state equal"
-        say(f"         {core_name()} core: {outcome.paths} paths, {outcome.operations} operations: {verdict}")
+        say(f"{core_name()} core: {outcome.paths} paths, {outcome.operations} operations: {verdict}", INDENT)
     if with_mutants:
         row["mutants"] = []
         for what, mutant in make_mutants(protocol, interconnect):
@@ -88,9 +99,7 @@ def _walk(
                 {"without": what, "violation": caught.violation, "operations": len(caught.path)}
             )
             wrong = wrong or not caught.violation
-            say(
-                f"         without {what}: {caught.violation or 'NOT CAUGHT'} ({len(caught.path)} operations)"
-            )
+            say(f"without {what}: {caught.violation or 'NOT CAUGHT'} ({len(caught.path)} operations)", INDENT)
     row["wrong"] = wrong
     return row
 

@@ -12,10 +12,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from k42fs.cli.columns import aligned, screen_width, width_of, wrapped
 from k42fs.errors import ConfigError, InvalidArgumentError
 from k42fs.machine.config import MachineConfig, preset_table
 from k42fs.machine.config import preset as make_preset
@@ -35,31 +33,52 @@ BAR_FROM_BYTES: Final = 4 << 20
 """Smaller traces are done before anybody could read a progress bar."""
 
 SPARE_FILES: Final = 64
-WIDTH_IF_NO_TERMINAL: Final = 160
+STANDARD_INPUT: Final = "-"
 
-REFERENCES: Final = (
-    ("loads", "loads"),
-    ("stores", "stores"),
-    ("rmws", "atomics"),
-    ("l1_hits", "L1 hits"),
-    ("l2_hits", "L2 hits"),
-    ("l3_hits", "L3 hits"),
-    ("miss_cold", "cold"),
-    ("miss_capacity", "capacity, conflict"),
-    ("miss_true_sharing", "true sharing"),
-    ("miss_false_sharing", "false sharing"),
-    ("miss_upgrade", "upgrades"),
+Columns = tuple[tuple[str, str], ...]
+
+SECTIONS: Final[tuple[tuple[str, Columns], ...]] = (
+    (
+        "references",
+        (
+            ("loads", "loads"),
+            ("stores", "stores"),
+            ("rmws", "atomics"),
+            ("l1_hits", "L1 hits"),
+            ("l2_hits", "L2 hits"),
+            ("l3_hits", "L3 hits"),
+        ),
+    ),
+    (
+        "misses by cause",
+        (
+            ("miss_cold", "cold"),
+            ("miss_capacity", "capacity"),
+            ("miss_true_sharing", "true sharing"),
+            ("miss_false_sharing", "false sharing"),
+            ("miss_upgrade", "upgrades"),
+        ),
+    ),
+    (
+        "traffic",
+        (
+            ("invalidations", "copies lost"),
+            ("write_backs", "write-backs"),
+            ("nbytes", "bytes moved"),
+        ),
+    ),
+    (
+        "cycles",
+        (
+            ("cycles", "end"),
+            ("compute", "compute"),
+            ("stall", "stall"),
+            ("queued", "queued"),
+            ("idle", "idle"),
+        ),
+    ),
 )
-TRAFFIC: Final = (
-    ("invalidations", "copies lost to writers"),
-    ("write_backs", "write-backs"),
-    ("nbytes", "bytes moved"),
-    ("cycles", "cycles"),
-    ("compute", "compute"),
-    ("stall", "stall"),
-    ("queued", "of it queued"),
-    ("idle", "idle"),
-)
+"""What is printed: key in a row of figures, and its header. Sections share a table where the screen has room."""
 
 
 def run_traces(
@@ -79,8 +98,13 @@ def run_traces(
     _allow_open_files(2 * PROCESSORS_MAX)
     with ExitStack() as stack:
         files: list[TraceFile] = []
+        if list(traces).count(STANDARD_INPUT) > 1:
+            raise InvalidArgumentError(f"{STANDARD_INPUT} (standard input) can be one trace, not several")
         for path in trace_paths(traces):
-            files.append(TraceFile(path, cast("Form | None", form)))
+            name = None
+            if path == STANDARD_INPUT:
+                path, name = stack.enter_context(_kept_input()), "standard input"
+            files.append(TraceFile(path, cast("Form | None", form), name=name))
             stack.callback(files[-1].close)
         used = min(_processors_used(files), make_preset(preset).processors_max)
         changes = {
@@ -102,6 +126,18 @@ def run_traces(
     if outcome.error is not None:
         click.echo(f"k42fs: {outcome.error}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _kept_input() -> Iterator[str]:
+    """Keep what comes from standard input in a file while it is used: a text trace is read twice."""
+    from shutil import copyfileobj
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(prefix="k42fs-trace-") as kept:
+        copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield kept.name
 
 
 def _allow_open_files(count: int) -> None:
@@ -128,7 +164,7 @@ def _processors_used(files: Sequence[TraceFile]) -> int:
     """Return how many processors the trace is for: its files, or one more than the highest in its text."""
     forms = {file.form for file in files}
     if len(forms) > 1:
-        named = ", ".join(f"{file.path} is {file.form}" for file in files)
+        named = ", ".join(f"{file.name} is {file.form}" for file in files)
         raise InvalidArgumentError(f"the traces differ in format: {named}")
     if forms != {"text"}:
         return len(files)
@@ -142,7 +178,7 @@ def _check_files(files: Sequence[TraceFile], config: MachineConfig) -> None:
         files[0].processors = config.processors
     elif len(files) > config.processors:
         raise ConfigError(
-            f"processors={config.processors}: {files[config.processors].path} is for processor {config.processors}"
+            f"processors={config.processors}: {files[config.processors].name} is for processor {config.processors}"
         )
 
 
@@ -164,21 +200,18 @@ def _changes(settings: Sequence[str]) -> dict[str, Any]:
 @contextmanager
 def _progress(bytes_total: int) -> Iterator[Callable[[int], None] | None]:
     """Show a bar on standard error while a long trace runs, if that is a terminal."""
-    console = Console(stderr=True)
-    if bytes_total < BAR_FROM_BYTES or not console.is_terminal:
+    if bytes_total < BAR_FROM_BYTES or not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("running", total=bytes_total)
-        yield lambda done: progress.update(task, completed=done)
+    with click.progressbar(length=bytes_total, label="running", file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
 
 
 def _print(
     outcome: TraceOutcome, config: MachineConfig, core: CoherenceCore, files: Sequence[TraceFile], output: str
 ) -> None:
     found = {
-        "traces": [file.path for file in files],
+        "traces": [file.name for file in files],
         "format": files[0].form,
         **as_dict(outcome, config, core),
     }
@@ -195,26 +228,35 @@ def _print(
 
 
 def _print_text(found: dict[str, Any], config: MachineConfig) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_IF_NO_TERMINAL)
-    console.print(
-        f"{found['machine']}: {found['processors']} processors, {found['protocol']}, {found['interconnect']};"
-        f" {found['records']} records ({found['format']}), {found['cycles']} cycles",
-        highlight=False,
-    )
-    for title, columns in (("references", REFERENCES), ("traffic and time", TRAFFIC)):
-        console.print(_table(title, columns, found, config))
+    width = screen_width()
+    for line in wrapped(
+        f"{found['machine']}: {_count(found['processors'], 'processor')}, {found['protocol']},"
+        f" {found['interconnect']}; {_count(found['records'], 'record')} ({found['format']}),"
+        f" {found['cycles']} cycles",
+        width,
+    ):
+        click.echo(line)
+    for title, columns in _tables(found, config, width):
+        lines = list(aligned(_cells(found, columns), ">" * (len(columns) + 1), width))
+        click.echo(f"\n{title}")
+        for number, line in enumerate(lines):
+            is_total = number == len(lines) - 1 and len(found["per_cpu"]) > 1
+            click.echo(click.style(line, bold=number == 0 or is_total))
     if found["error"]:
-        console.print(f"up to a bad line: {found['error']}", highlight=False, markup=False)
+        click.echo("\ncounted up to a bad line only")
     labelled = found["model_preset"]
     if labelled:
-        known = len(preset_fields(config.name))
-        console.print(
-            f"{len(labelled)} of {known} values of {config.name} are unverified (model preset):"
-            f" figures are the model's, not a measurement of that machine",
-            highlight=False,
+        click.echo()
+        text = (
+            f"{len(labelled)} of {len(preset_fields(config.name))} values of {config.name} are unverified"
+            f" (model preset): figures are the model's, not a measurement of that machine"
         )
+        for line in wrapped(text, width):
+            click.echo(line)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def preset_fields(name: str) -> list[str]:
@@ -225,16 +267,24 @@ def preset_fields(name: str) -> list[str]:
         return []
 
 
-def _table(
-    title: str, columns: Sequence[tuple[str, str]], found: dict[str, Any], config: MachineConfig
-) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("cpu", justify="right")
-    shown = [(key, header) for key, header in columns if key != "l3_hits" or config.l3_bytes]
-    for _, header in shown:
-        table.add_column(header, justify="right")
-    for row in found["per_cpu"]:
-        table.add_row(str(row["cpu"]), *(str(row[key]) for key, _ in shown))
-    if len(found["per_cpu"]) > 1:
-        table.add_row("all", *(str(found["total"][key]) for key, _ in shown), style="bold")
-    return table
+def _tables(found: dict[str, Any], config: MachineConfig, width: int) -> Iterator[tuple[str, Columns]]:
+    """Yield title and columns of each table: sections that are one beside the other if they fit so."""
+    titles: list[str] = []
+    columns: Columns = ()
+    for title, section in SECTIONS:
+        more = tuple(column for column in section if column[0] != "l3_hits" or config.l3_bytes)
+        if columns and width_of(_cells(found, columns + more)) > width:
+            yield ", ".join(titles), columns
+            titles, columns = [], ()
+        titles.append(title)
+        columns += more
+    yield ", ".join(titles), columns
+
+
+def _cells(found: dict[str, Any], columns: Columns) -> list[list[str]]:
+    """Return a table: headers, a row per processor, a row for all if there are several."""
+    rows = [*found["per_cpu"], *([{"cpu": "all", **found["total"]}] if len(found["per_cpu"]) > 1 else [])]
+    return [
+        ["cpu", *(header for _, header in columns)],
+        *([str(row["cpu"]), *(str(row[key]) for key, _ in columns)] for row in rows),
+    ]

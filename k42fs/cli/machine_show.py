@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from k42fs.cli.columns import aligned, screen_width, width_of, wrapped
 from k42fs.cli.machine_topology import picture, size
 from k42fs.machine.config import MODEL_PRESET, MachineConfig, preset, preset_names, preset_table
 
-WIDTH_IF_NO_TERMINAL: Final = 140
+PRESET_COLUMNS: Final = (
+    ("preset", "<"),
+    ("CPUs", ">"),
+    ("MHz", ">"),
+    ("protocol", "<"),
+    ("network", "<"),
+    ("line", ">"),
+    ("L1", ">"),
+    ("L2", ">"),
+    ("L3", ">"),
+    ("unverified", ">"),
+)
+LEFT_OUT_FIRST: Final = "MHz"
+"""The column that a narrow screen does without."""
 
 
 def list_presets(as_json: bool) -> None:
@@ -39,29 +52,35 @@ def list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("preset", "processors", "MHz", "protocol", "interconnect", "line", "L1", "L2", "L3"):
-        table.add_column(
-            header, justify="left" if header in ("preset", "protocol", "interconnect") else "right"
-        )
-    table.add_column(f"{MODEL_PRESET} values", justify="right")
+    table = [[name for name, _ in PRESET_COLUMNS]]
     for config, row in zip(configs, rows, strict=True):
-        table.add_row(
-            config.name,
-            f"1..{config.processors_max}",
-            str(config.mhz),
-            config.protocol,
-            f"{config.interconnect}, {config.topology}" if config.interconnect != "bus" else "bus",
-            str(config.line_bytes),
-            size(config.l1_bytes),
-            size(config.l2_bytes),
-            size(config.l3_bytes) if config.l3_bytes else "-",
-            f"{row['model_preset']} of {row['values']}",
+        table.append(
+            [
+                config.name,
+                f"1..{config.processors_max}",
+                str(config.mhz),
+                config.protocol,
+                config.topology,
+                str(config.line_bytes),
+                size(config.l1_bytes),
+                size(config.l2_bytes),
+                size(config.l3_bytes) if config.l3_bytes else "-",
+                f"{row['model_preset']} of {row['values']}",
+            ]
         )
-    _console().print(table)
-    click.echo(
-        f"\n'{MODEL_PRESET}' values are unverified: 'k42fs machine show PRESET' names each with its source."
+    sides, width = "".join(side for _, side in PRESET_COLUMNS), screen_width()
+    if width_of(table) > width:
+        place = table[0].index(LEFT_OUT_FIRST)
+        table = [[*row[:place], *row[place + 1 :]] for row in table]
+        sides = sides[:place] + sides[place + 1 :]
+    _print_table(table, sides, width)
+    click.echo()
+    about = (
+        f"Unverified values are labelled '{MODEL_PRESET}': 'k42fs machine show PRESET' names each with its"
+        " source. Machines with a bus snoop, all others have a directory."
     )
+    for line in wrapped(about, width):
+        click.echo(line)
 
 
 def show_preset(name: str, as_json: bool) -> None:
@@ -74,12 +93,23 @@ def show_preset(name: str, as_json: bool) -> None:
     click.echo(f"{config.name}, {config.processors} processors\n")
     click.echo(picture(config))
     click.echo()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("field", "value", "certainty", "source"):
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(row["field"], _text(row["value"]), row["label"], row["source"])
-    _console().print(table)
+    table = [["field", "value", "certainty", "source"]]
+    table += [[row["field"], _text(row["value"]), _certainty(row), row["source"]] for row in rows]
+    _print_table(table, "<<<<", screen_width())
+    if config.labels():
+        click.echo()
+        about = f"{MODEL_PRESET}: unverified, belongs to the model and not to the machine it is named after"
+        for line in wrapped(about, screen_width(), "  "):
+            click.echo(line)
+
+
+def _certainty(row: dict[str, Any]) -> str:
+    return MODEL_PRESET if row["certainty"] == "unverified" else str(row["certainty"])
+
+
+def _print_table(table: Sequence[Sequence[str]], sides: str, width: int) -> None:
+    for number, line in enumerate(aligned(table, sides, width)):
+        click.echo(click.style(line, bold=number == 0))
 
 
 def _shown_size(name: str) -> dict[str, int]:
@@ -110,8 +140,3 @@ def _text(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "-"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_IF_NO_TERMINAL)

@@ -68,7 +68,8 @@ def _hypercube(config: MachineConfig) -> Iterator[str]:
     shape = (
         f"a {dimensions}-cube" if nodes == 1 << dimensions else f"the first {nodes} of a {dimensions}-cube"
     )
-    yield f"{nodes} nodes, {shape}: two nodes are as far apart as their numbers have different bits"
+    yield f"{nodes} nodes, {shape}"
+    yield "the distance of two nodes is how many bits of their numbers differ"
 
 
 def _cube(nodes: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from k42fs.cli.columns import screen_width, wrapped
 from k42fs.errors import ConfigError
 from k42fs.machine.validation import plots, report
 from k42fs.machine.validation.checks import FAIL
@@ -50,7 +51,7 @@ def validate(
         plots.require()
         folder.mkdir(parents=True, exist_ok=True)
     effort = Effort.QUICK if quick else Effort.SOAK if soak else Effort.NORMAL
-    outcomes = run_all(entries, effort, jobs, lambda outcome: click.echo(report.one_line(outcome), err=True))
+    outcomes = run_all(entries, effort, jobs, _say_how)
     if folder is not None:
         for path in draw(outcomes, folder):
             click.echo(path, err=True)
@@ -61,10 +62,15 @@ def validate(
     else:
         click.echo()
         for outcome in outcomes:
-            click.echo("\n".join(report.text(outcome, curves)))
+            click.echo("\n".join(report.text(outcome, curves, screen_width())))
         click.echo(report.summary(outcomes))
     if any(outcome.verdict == FAIL for outcome in outcomes):
         sys.exit(1)
+
+
+def _say_how(outcome: Outcome) -> None:
+    for line in wrapped(report.one_line(outcome), screen_width(), report.INDENT):
+        click.echo(line, err=True)
 
 
 def chosen(numbers: Sequence[str]) -> list[Entry]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Literal, get_args
 
 from k42fs.errors import InvalidArgumentError
@@ -32,7 +33,10 @@ WORK: Final = 3
 """A record that is no reference: its value is cycles of work. The others are READ, WRITE and RMW."""
 
 TRACE_WORD_BYTES: Final = 4
+ADDRESS_MAX: Final = (1 << 64) - 1
 VALUE_MAX: Final = (1 << 63) - 1
+"""The machine's addresses have 63 bits: the highest bit of a kernel's address, equal to the next, is dropped."""
+
 CYCLES_MAX: Final = 1 << 40
 BYTES_MAX: Final = 0xFFFF
 WORD_SHOWN: Final = 24
@@ -111,10 +115,10 @@ def _read_din(words: Sequence[str], into: Records) -> None:
         raise BadLineError(f"label {label}: escape records are not supported")
     code = _code(label)
     if code == WORK:
-        _number(value, 16, "address", VALUE_MAX)
+        _address(value, 16)
         into.add(None, WORK, 1, 0)
     else:
-        into.add(None, code, _number(value, 16, "address", VALUE_MAX) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
+        into.add(None, code, _address(value, 16) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
 
 
 def _read_cs4223(words: Sequence[str], into: Records) -> None:
@@ -125,7 +129,7 @@ def _read_cs4223(words: Sequence[str], into: Records) -> None:
     if code == WORK:
         into.add(None, WORK, _number(value, 10, "number of cycles", CYCLES_MAX), 0)
     else:
-        into.add(None, code, _number(value, 10, "address", VALUE_MAX) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
+        into.add(None, code, _address(value, 10) & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
 
 
 def _read_text(words: Sequence[str], into: Records) -> None:
@@ -142,7 +146,7 @@ def _read_text(words: Sequence[str], into: Records) -> None:
             raise BadLineError(f"{_shown(words[3])} after the number of cycles")
         into.add(cpu, WORK, _number(words[2], 10, "number of cycles", CYCLES_MAX), 0)
         return
-    addr = _number(words[2], 10, "address", VALUE_MAX)
+    addr = _address(words[2], 10)
     if len(words) == 3:
         into.add(cpu, code, addr & -TRACE_WORD_BYTES, TRACE_WORD_BYTES)
         return
@@ -150,7 +154,7 @@ def _read_text(words: Sequence[str], into: Records) -> None:
     if not nbytes:
         raise BadLineError("a reference has at least one byte")
     if addr > VALUE_MAX - nbytes:
-        raise BadLineError(f"address {_shown(words[2])} and its bytes go beyond {VALUE_MAX:#x}")
+        raise BadLineError(f"address {_shown(words[2])} and its bytes go beyond the last address")
     into.add(cpu, code, addr, nbytes)
 
 
@@ -170,6 +174,10 @@ def _code(label: str) -> int:
     if code is None:
         raise BadLineError(f"label {_shown(label)} is none of 0, 1, 2")
     return code
+
+
+def _address(word: str, base: int) -> int:
+    return _number(word, base, "address", ADDRESS_MAX) & VALUE_MAX
 
 
 def _number(word: str, base: int, what: str, most: int) -> int:
@@ -200,17 +208,42 @@ _READERS: Final[dict[Form, Callable[[Sequence[str], Records], None]]] = {
 
 
 def detect(sample: Sequence[bytes]) -> Form | None:
-    """Return the format that *sample*, some whole lines, is in by its first record; None if it is in none.
+    """Return the format that *sample*, some whole lines, is in by its first record; None if it is like none.
 
-    Only text has a kind for its second word. din and cs4223 look alike, but only the latter writes 0x.
+    Only text has a kind for its second word. din and cs4223 look alike, but only the latter writes 0x. If the
+    first record is none in the format it looks most like, what can be read of the others decides.
     """
-    lines = [words for text in sample if (words := text.split()) and not words[0].startswith(b"#")]
-    if not lines or len(lines[0]) < 2:
+    lines = [text for text in sample if (words := text.split()) and not words[0].startswith(b"#")]
+    if not lines:
         return None
-    label, second, *rest = lines[0]
-    if rest and second.lower() in [kind.encode() for kind in KINDS]:
+    likely = _likeliest(lines)
+    if likely is not None and _readable(likely, lines[:1]):
+        return likely
+    counts = {form: _readable(form, lines) for form in FORMS}
+    best: Form = max(FORMS, key=counts.__getitem__)
+    return best if counts[best] > (counts[likely] if likely else 0) else likely
+
+
+def _likeliest(lines: Sequence[bytes]) -> Form | None:
+    label, *rest = lines[0].split()
+    if not rest:
+        return None
+    second = rest[0].lower().decode("latin-1")
+    is_number = all(digit in _DIGITS[16] for digit in second.removeprefix("0x"))
+    if second in KINDS and (len(rest) > 1 or not is_number):
         return "text"
+    if label.isdigit() and len(rest) > 1 and not is_number and rest[1][:1].isdigit():
+        return "text"  # whose kind is none
     if label in (b"0", b"1", b"2", b"3", b"4"):
-        is_prefixed = any(words[1][:2] in (b"0x", b"0X") for words in lines if len(words) > 1)
-        return "cs4223" if is_prefixed else "din"
+        values = [words[1] for text in lines if len(words := text.split()) > 1]
+        return "cs4223" if any(value[:2] in (b"0x", b"0X") for value in values) else "din"
     return None
+
+
+def _readable(form: Form, lines: Sequence[bytes]) -> int:
+    """Return how many of *lines* are records in *form*."""
+    records = Records()
+    for text in lines:
+        with suppress(BadLineError):
+            read_line(form, text, records)
+    return len(records)

@@ -41,12 +41,19 @@ class TraceFile:
     `processors`: records of others are errors (text only).
     """
 
-    def __init__(self, path: str, form: Form | None = None, processors: int = PROCESSORS_MAX) -> None:
-        """Open *path*; *form* None: find out.
+    def __init__(
+        self,
+        path: str,
+        form: Form | None = None,
+        processors: int = PROCESSORS_MAX,
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Open *path*, which messages call *name*; *form* None: find out.
 
         Raises: TraceError: no records, or of no known format. OSError: cannot be opened.
         """
-        self.path = path
+        self.path, self.name = path, name or path
         self.processors = processors
         self._raw: BinaryIO = open(path, "rb")  # noqa: SIM115  (closed by close)
         self.bytes_total = os.fstat(self._raw.fileno()).st_size
@@ -58,6 +65,7 @@ class TraceFile:
         self._at_end = False
         self._broken: str | None = None  # why the file cannot be read to its end
         self._piece = self._next_piece()
+        self._is_guess = form is None
         self.form: Form = form or self._detect()
 
     @property
@@ -91,12 +99,18 @@ class TraceFile:
                 found = True
                 yield records
             if error is not None:
+                if self._is_guess and not found:
+                    raise TraceError(
+                        self.name,
+                        error.line,
+                        f"{error.reason} (taken for {self.form}; --format names another)",
+                    )
                 raise error
             self._piece = self._next_piece()
         if self._broken is not None:
-            raise TraceError(self.path, self._line, self._broken)
+            raise TraceError(self.name, self._line, self._broken)
         if not found:
-            raise TraceError(self.path, self._line, "the trace is empty: there are no records")
+            raise TraceError(self.name, self._line, "the trace is empty: there are no records")
 
     def _read(self, piece: bytes, records: Records) -> TraceError | None:
         """Read the whole lines of *piece*, up to a bad one: return what is wrong with that."""
@@ -127,7 +141,7 @@ class TraceFile:
             except BadLineError as exc:
                 is_last = end == len(piece) and self._at_end
                 cut = ", and the file ends within the line" if is_last else ""
-                return TraceError(self.path, self._line, f"{exc}{cut}")
+                return TraceError(self.name, self._line, f"{exc}{cut}")
             self._line += 1
             at = end + 1
         return None
@@ -160,39 +174,47 @@ class TraceFile:
         sample = self._piece[: SAMPLE_LINES * LINE_BYTES_MAX].splitlines()[:SAMPLE_LINES]
         form = detect(sample)
         if form is None:
-            path, line = self.path, self._line
+            name, line = self.name, self._line
             self.close()
             if self._broken is not None:
-                raise TraceError(path, line, self._broken)
+                raise TraceError(name, line, self._broken)
             if all(not text.strip() or text.lstrip().startswith(b"#") for text in sample):
-                raise TraceError(path, line, "the trace is empty: there are no records")
-            raise TraceError(path, line, "is in no known format (din, cs4223, text); --format names one")
+                raise TraceError(name, line, "the trace is empty: there are no records")
+            raise TraceError(name, line, "is in no known format (din, cs4223, text); --format names one")
         return form
 
 
 def trace_paths(paths: Sequence[str]) -> list[str]:
     """Return *paths* with each directory replaced by the traces in it, in the order of their numbers.
 
-    A trace in a directory is a file whose name ends in a number, apart from suffixes: name_3.data, p3.din.gz.
-    Raises: InvalidArgumentError: a directory without any, or with two of one number.
+    The traces in a directory are files whose names differ in a number only, which ends the name apart from
+    suffixes: p_0.data, p_1.data. Each may end in .gz besides.
+    Raises: InvalidArgumentError: a directory without any, with several such sets, or two of one number.
     """
-    found: list[str] = []
-    for path in paths:
-        if not os.path.isdir(path):
-            found.append(path)
-            continue
-        numbered: dict[int, str] = {}
-        for file in sorted(Path(path).iterdir()):
-            match = re.search(r"(\d+)$", file.name.partition(".")[0])
-            if match and file.is_file():
-                number = int(match[1])
-                if number in numbered:
-                    raise InvalidArgumentError(f"{file} and {numbered[number]} have the same number")
-                numbered[number] = str(file)
-        if not numbered:
-            raise InvalidArgumentError(f"{path} holds no traces: files such as NAME_0.data, NAME_1.data")
-        found += [numbered[number] for number in sorted(numbered)]
-    return found
+    return [trace for path in paths for trace in (_traces_in(path) if os.path.isdir(path) else [path])]
+
+
+def _traces_in(folder: str) -> list[str]:
+    sets: dict[tuple[str, str], dict[int, str]] = {}
+    for file in sorted(Path(folder).iterdir()):
+        match = re.fullmatch(r"([^.]*?)(\d+)((?:\..*?)?)(?:\.gz)?", file.name)
+        if match and file.is_file():
+            numbered, number = sets.setdefault((match[1], match[3]), {}), int(match[2])
+            if number in numbered:
+                raise InvalidArgumentError(f"{file} and {numbered[number]} have the same number")
+            numbered[number] = str(file)
+    if not sets:
+        raise InvalidArgumentError(f"{folder} holds no traces: files such as NAME_0.data, NAME_1.data")
+    if len(sets) > 1:
+        first, second = (
+            os.path.basename(next(iter(numbered.values()))) for numbered in list(sets.values())[:2]
+        )
+        raise InvalidArgumentError(
+            f"{folder} holds files of several names ({first}, {second}), not one set of traces"
+            f" such as NAME_0.data, NAME_1.data: give the traces themselves"
+        )
+    (numbered,) = sets.values()
+    return [numbered[number] for number in sorted(numbered)]
 
 
 class DinWriter:

@@ -18,11 +18,13 @@ cdef enum:
     WORD_BYTES = 4
     SHORTEST_LINE = 4  # bytes of the shortest record, with its newline
     HEX_DIGITS = 15  # so many cannot overflow
+    ADDRESS_DIGITS = 16  # nor so many without a sign
     DECIMAL_DIGITS = 18
     CPUS = 1024
     BYTES_MAX = 0xFFFF
 
 cdef int64_t CYCLES_MAX = <int64_t> 1 << 40
+cdef int64_t VALUE_MAX = (<uint64_t> 1 << 63) - 1
 
 
 # What each byte is: a digit's value, or one of these. A piece is followed by a NUL, which is OTHER, so that no
@@ -61,7 +63,7 @@ cdef inline bint ends_word(const unsigned char *p, const unsigned char *end) noe
 
 
 cdef inline const unsigned char *number(
-    const unsigned char *p, const unsigned char *end, bint is_hex, int64_t *value
+    const unsigned char *p, const unsigned char *end, bint is_hex, int hex_digits, int64_t *value
 ) noexcept:
     """Read a number and the end of its word; NULL if unsure."""
     cdef int64_t read = 0
@@ -78,7 +80,7 @@ cdef inline const unsigned char *number(
                 break
             read = <int64_t> (<uint64_t> read << 4 | digit)
             p += 1
-        if p - first > HEX_DIGITS:
+        if p - first > hex_digits:
             return NULL
     else:
         while True:
@@ -126,7 +128,7 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
         if CLASS[p[0]] != NEWLINE and p[0] != c'#' and p < end:
             cpu = 0
             if form == TEXT:
-                p = number(p, end, False, &cpu)
+                p = number(p, end, False, HEX_DIGITS, &cpu)
                 if p == NULL or cpu >= CPUS:
                     break
                 p = skip_blanks(p)
@@ -135,15 +137,16 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
                 code = 0 if p[0] == c'0' else 1 if p[0] == c'1' else WORK if p[0] == c'2' else -1
             if code < 0 or not ends_word(p + 1, end):
                 break
-            p = number(skip_blanks(p + 1), end, form == DIN, &value)
-            if p == NULL or (code == WORK and value > CYCLES_MAX and form != DIN):
+            p = number(skip_blanks(p + 1), end, form == DIN, ADDRESS_DIGITS, &value)
+            if p == NULL or (code == WORK and <uint64_t> value > <uint64_t> CYCLES_MAX and form != DIN):
                 break
+            value &= VALUE_MAX
             nbytes = 0
             if form != DIN:
                 p = skip_blanks(p)
                 if form == TEXT and CLASS[p[0]] != NEWLINE and p[0] != c'#' and p < end:
-                    p = number(p, end, False, &nbytes)
-                    if p == NULL or not 0 < nbytes <= BYTES_MAX or code == WORK:
+                    p = number(p, end, False, HEX_DIGITS, &nbytes)
+                    if p == NULL or not 0 < nbytes <= BYTES_MAX or value > VALUE_MAX - nbytes or code == WORK:
                         break
                     p = skip_blanks(p)
                 if CLASS[p[0]] != NEWLINE and p < end and not (form == TEXT and p[0] == c'#'):

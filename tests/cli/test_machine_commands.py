@@ -1,6 +1,7 @@
 """`k42fs machine presets`, `show`, `explore`, `protocols`: what they print and refuse."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_every_field_is_shown_with_source_and_certainty(name: str) -> None:
         assert (rows[field]["certainty"], rows[field]["source"]) == (entry["certainty"], entry["source"])
         assert rows[field]["label"].startswith("model preset") == (field in config.labels())
     text = machine("show", name).output
-    assert text.count("model preset") == len(config.labels())
+    assert len(re.findall(r"  model preset  ", text)) == len(config.labels())
 
 
 def test_a_users_own_preset_is_shown_or_refused(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_a_users_own_preset_is_shown_or_refused(tmp_path: Path) -> None:
     mine.write_text('protocol = "moesi"\nl2_bytes = 524288\nl2_ways = 8\n')
     output = machine("show", str(mine)).output
     assert output.startswith("mine, 8 processors")
-    assert output.count("model preset") == 3
+    assert output.count("  model preset  ") == 3
     mine.write_text("line_bytes = 100\n")
     result = machine("show", str(mine))
     assert result.exit_code == 1
@@ -74,7 +75,7 @@ def test_the_picture_shows_the_topology(name: str, processors: int, drawn: list[
     text = picture(preset(name, processors=processors))
     for part in drawn:
         assert part in text
-    assert all(len(line) <= 100 and line == line.rstrip() for line in text.splitlines())
+    assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
 
 
 def test_sizes_are_written_as_people_do() -> None:
@@ -145,6 +146,37 @@ def test_the_page_of_protocols_is_what_the_command_prints() -> None:
     assert "## MOESI" in only
     assert "## MSI" not in only
     assert [f"## {name.upper()}" in machine("protocols").output for name in PROTOCOLS] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["presets"],
+        *(["show", name] for name in preset_names()),
+        ["explore", "--protocol", "msi", "--mutants", "--replay"],
+        ["validate", "--quick", "E19"],
+        ["--help"],
+        *([name, "--help"] for name in ("presets", "show", "explore", "protocols", "run", "validate")),
+    ],
+    ids=" ".join,
+)
+def test_every_screen_fits_80_columns(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    result = machine(*args)
+    assert result.exit_code == 0
+    assert [line for line in result.output.splitlines() if len(line) > 80 or line != line.rstrip()] == []
+
+
+def test_a_wide_screen_shows_the_presets_megahertz(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MHz" not in machine("presets").output
+    monkeypatch.setenv("COLUMNS", "100")
+    assert re.search(r"^s85-24 +1..24 +600 ", machine("presets").output, re.M)
+
+
+def test_help_lists_whole_sentences() -> None:
+    output = " ".join(machine("--help").output.split())
+    assert "..." not in output.replace("ARGS]...", "")
+    assert "Prove the protocols: walk over every state that" in output
 
 
 def test_validate_is_in_the_group() -> None:

@@ -2,19 +2,23 @@
 
 import csv
 import doctest
+import glob
 import gzip
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from k42fs.cli.machine_run import SECTIONS
 from k42fs.cli.main import cli
 
 DOCS = Path(__file__).parents[2] / "docs" / "machine.md"
+EXAMPLES = DOCS.parent / "examples"
 
 Row = dict[str, str]
 
@@ -157,7 +161,7 @@ def test_one_format_of_output_at_a_time(tmp_path: Path) -> None:
 def test_text_output_names_the_machine_and_what_is_only_the_models(tmp_path: Path) -> None:
     trace = write(tmp_path, "0 r 0x40\n")
     output = run(trace, "--preset", "s85-24").output
-    assert "s85-24: 1 processors, mesi, bus; 1 records (text)" in output
+    assert "s85-24: 1 processor, mesi, bus; 1 record (text)" in output
     assert re.search(r"\d+ of \d+ values of s85-24 are unverified \(model preset\)", output)
     assert "model preset" not in run(trace).output
     assert found(trace, "--preset", "s85-24")["model_preset"]
@@ -169,7 +173,11 @@ def test_text_output_names_the_machine_and_what_is_only_the_models(tmp_path: Pat
         ("0 r 0x40\n0 r\n", "t.trace:2: ends early: it must be `cpu kind address [bytes]`"),
         ("0 r 0x40\n0 r 0x4Z\n", "t.trace:2: address '0x4Z' is not a number"),
         ("", "t.trace:1: the trace is empty: there are no records"),
-        ("0 r 0x40\n1 w 0x8000000000000000\n", "t.trace:2: address '0x8000000000000000' is over"),
+        ("0 r 0x40\n1 w 0x18000000000000000\n", "t.trace:2: address '0x18000000000000000' is over"),
+        (
+            "0 q 0x1\n",
+            "t.trace:1: kind 'q' is none of r, w, x, c (load, store, rmw, work) (taken for text; --form",
+        ),
         ("0 r 0x40\n1500 r 0x40\n", "t.trace:2: cpu '1500' is over 1023"),
         ("what is this\n", "t.trace:1: is in no known format"),
     ],
@@ -189,7 +197,9 @@ def test_partial_prints_what_was_counted_up_to_the_bad_line(tmp_path: Path) -> N
     counted = json.loads(result.stdout)
     assert (counted["total"]["loads"], counted["total"]["stores"]) == (2, 1)
     assert "t.trace:4" in counted["error"]
-    assert "up to a bad line" in run(trace, "--partial").stdout
+    printed = run(trace, "--partial")
+    assert "counted up to a bad line only" in printed.stdout
+    assert printed.output.count("ends early") == 1
 
 
 def test_a_processor_that_the_machine_lacks_is_refused(tmp_path: Path) -> None:
@@ -246,3 +256,58 @@ def test_a_seed_gives_the_same_figures_again_and_another_seed_others(tmp_path: P
     runs = [found(tmp_path, "--seed", str(seed))["per_cpu"] for seed in (1, 1, 2, 3, 4)]
     assert runs[0] == runs[1]
     assert any(other != runs[0] for other in runs[2:])
+
+
+def test_a_directory_of_anything_is_refused(tmp_path: Path) -> None:
+    for name in ("diff1.py", "cc1.log"):
+        write(tmp_path, "0 0x10\n", name)
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert "holds files of several names (cc1.log, diff1.py), not one set of traces" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sum_0.data", "migratory.trace"])
+def test_a_trace_from_standard_input_counts_as_from_its_file(name: str) -> None:
+    trace = EXAMPLES / name
+    result = CliRunner().invoke(cli, ["machine", "run", "-", "--json"], input=trace.read_bytes())
+    assert result.exit_code == 0
+    piped = json.loads(result.stdout)
+    assert piped == {**found(trace), "traces": ["standard input"]}
+
+
+def test_a_bad_line_of_standard_input_is_named_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["machine", "run", "-"], input="0 r 4\n0 r\n")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("k42fs: standard input:2: ends early")
+    twice = CliRunner().invoke(cli, ["machine", "run", "-", "-"], input="0 r 4\n")
+    assert "can be one trace, not several" in twice.stderr
+
+
+def test_the_examples_of_help_and_documentation_run_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES.parents[1])
+    helps = CliRunner().invoke(cli, ["machine", "--help"]).output + run("--help").output
+    printed = re.findall(r"^ +k42fs (machine run (?!TRACE).*)$", helps + DOCS.read_text(), re.M)
+    assert len(printed) >= 5
+    for line in set(printed):
+        words = [path for word in shlex.split(line) for path in sorted(glob.glob(word)) or [word]]
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 0, (line, result.output)
+
+
+@pytest.mark.parametrize("width", [80, 132, 200])
+@pytest.mark.parametrize("preset", ["xeon-2s", "dir-1024"])
+def test_tables_fit_the_screen_and_hold_every_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, preset: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    work = "".join(f"{cpu} c 98765432109\n{cpu} w 0x{cpu}000\n" for cpu in range(8))
+    trace = write(tmp_path, work + "0 r 0x7000\n" * 5000)
+    lines = run(trace, "--preset", preset).stdout.splitlines()
+    assert all(len(line) <= width and line == line.rstrip() for line in lines)
+    total = found(trace, "--preset", preset)["total"]
+    shown = [word for line in lines if line.startswith("all ") for word in line.split()[1:]]
+    columns = [
+        key for _, section in SECTIONS for key, _ in section if key != "l3_hits" or preset == "xeon-2s"
+    ]
+    assert shown == [str(total[key]) for key in columns]
+    assert len([line for line in lines if line.startswith("all ")]) == {80: 4, 132: 2, 200: 1}[width]

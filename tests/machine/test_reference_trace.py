@@ -90,6 +90,18 @@ def test_text_names_the_processor_and_may_give_a_size(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_kernels_address_loses_its_highest_bit(tmp_path: Path, form: Form) -> None:
+    """So that it stays what it is among others: bits 62 to 47 are still all set."""
+    cpu, kind, prefix = ("3 ", "w", "0x") if form == "text" else ("", "1", "0x" if form == "cs4223" else "")
+    text = f"{cpu}{kind} {prefix}ffff800000001000\n{cpu}{kind} {prefix}fffffffffffffffc\n"
+    found = [value for _, _, value, _ in read(tmp_path, text, form)]
+    assert found == [0x7FFF_8000_0000_1000, VALUE_MAX - 3]
+    if form != "din":
+        decimal = f"{cpu}{kind} {0xFFFF800000001000}\n"
+        assert [row[2] for row in read(tmp_path, decimal, form)] == found[:1]
+
+
 def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
     assert read(tmp_path, "0 r 4\n0 r 8") == [(0, READ, 4, 4), (0, READ, 8, 4)]
 
@@ -104,8 +116,10 @@ def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
         ("din", "7 1000", "label '7' is none of 0, 1, 2"),
         ("din", "read 1000", "label 'read' is none of 0, 1, 2"),
         ("din", "3 1000", "label 3: escape records are not supported"),
-        ("din", "0 8000000000000000", "address '8000000000000000' is over 0x7fffffffffffffff"),
-        ("din", "1 ffffffffffffffffffffffff", "over 0x7fffffffffffffff"),
+        ("din", "0 10000000000000000", "address '10000000000000000' is over 0xffffffffffffffff"),
+        ("din", "1 ffffffffffffffffffffffff", "over 0xffffffffffffffff"),
+        ("din", "2 10000000000000000", "over 0xffffffffffffffff"),
+        ("cs4223", "2 0xffffffffffffffff", "number of cycles '0xffffffffffffffff' is over 0x10000000000"),
         ("din", "0 0x", "address '0x' is not a number"),
         ("cs4223", "0 ff", "address 'ff' is not a number (hexadecimal needs 0x)"),
         ("cs4223", "2 0x10000000001", "number of cycles '0x10000000001' is over 0x10000000000"),
@@ -121,7 +135,10 @@ def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
         ("text", "0 c 10 4", "'4' after the number of cycles"),
         ("text", "0 r c1bfeea0", "address 'c1bfeea0' is not a number (hexadecimal needs 0x)"),
         ("text", f"0 r {VALUE_MAX} 8", "and its bytes go beyond"),
-        ("text", "0 r 9223372036854775808", "is over 9223372036854775807"),
+        ("text", "0 r 0xffffffffffffffff 8", "and its bytes go beyond the last address"),
+        ("text", "0 r 18446744073709551616", "is over 18446744073709551615"),
+        ("text", "0xffffffffffffffff r 4", "cpu '0xffffffffffffffff' is over 0x3ff"),
+        ("text", "0 r 4 0xffffffffffffffff", "number of bytes '0xffffffffffffffff' is over 0xffff"),
     ],
 )
 def test_a_bad_line_is_refused_with_its_number_and_the_reason(
@@ -213,10 +230,40 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
         (["0"], None),
         (["0 r 4", "oops"], "text"),
         ([], None),
+        (["0 q 0x1"], "text"),
+        (["0 q 0x1", "0 r 0x1", "1 r 0x1"], "text"),
+        (["7 rr 12 8"], "text"),
+        (["0 c"], "din"),
+        (["0 r"], "text"),
+        (["0 zz 12 a comment", "0 10 another", "1 14"], "din"),
+        (["0 0x1g", "2 0x14"], "cs4223"),
+        (["what is this"], None),
+        (["label address", "0 100", "1 104"], "din"),
     ],
 )
 def test_the_format_is_found_out(lines: list[str], form: Form | None) -> None:
     assert detect([line.encode() for line in lines]) == form
+
+
+def test_a_format_that_was_found_out_is_named_where_the_first_record_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(
+        TraceError, match=r"trace:1: kind 'q' is none of .*taken for text; --format names another"
+    ):
+        read(tmp_path, "0 q 0x1\n0 r 0x1\n")
+    with pytest.raises(TraceError) as named:
+        read(tmp_path, "0 q 0x1\n", "text")
+    with pytest.raises(TraceError) as later:
+        read(tmp_path, "0 r 0x1\n0 q 0x1\n")
+    assert "--format" not in named.value.reason + later.value.reason
+
+
+def test_messages_call_a_trace_by_the_name_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text("0 r 4\noops\n")
+    file = TraceFile(str(path), name="standard input")
+    with pytest.raises(TraceError, match=r"^standard input:2: ends early"):
+        everything(file)
+    file.close()
 
 
 def some_lines(form: Form, count: int) -> Iterator[str]:
@@ -294,8 +341,16 @@ def test_a_directory_stands_for_the_numbered_files_in_it(tmp_path: Path) -> None
         (tmp_path / name).write_text("0 0x10\n")
     names = [Path(path).name for path in trace_paths([str(tmp_path), "other"])]
     assert names == ["p_0.data.gz", "p_9.data", "p_10.data", "other"]
-    (tmp_path / "q_9.data").write_text("")
+    (tmp_path / "p_9.data.gz").write_text("")
     with pytest.raises(InvalidArgumentError, match="have the same number"):
+        trace_paths([str(tmp_path)])
+
+
+@pytest.mark.parametrize("other", ["q_0.data", "p_0.log"])
+def test_a_directory_of_other_numbered_files_is_refused(tmp_path: Path, other: str) -> None:
+    for name in ("p_0.data", "p_1.data", other):
+        (tmp_path / name).write_text("0 0x10\n")
+    with pytest.raises(InvalidArgumentError, match=r"holds files of several names .*, not one set of traces"):
         trace_paths([str(tmp_path)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 from k42fs.machine.validation.checks import FAIL, PASS, Check, Value
 from k42fs.machine.validation.runner import NOT_AVAILABLE, Outcome
 from k42fs.machine.validation.text_plot import curve
+
+WIDTH = 80
+INDENT = " " * 6
+Cells = tuple[str, str, str, str, str]
 
 COLUMNS = ("experiment", "check", "expected", "observed", "tolerance", "unit", "verdict", "seconds")
 
@@ -32,24 +37,41 @@ def one_line(outcome: Outcome) -> str:
     return f"{outcome.number:>4}  {outcome.verdict}  {count:>16}  {outcome.seconds:6.1f} s  {outcome.title}"
 
 
-def text(outcome: Outcome, curves: bool = True) -> list[str]:
-    """Return *outcome* in full: its checks in columns, its curves, its notes."""
-    rows = [one_line(outcome)]
-    checks = outcome.findings.checks
-    cells = [("", "expected", "observed", "tolerance", "")] if checks else []
-    cells += [_cells(check) for check in checks]
-    widths = [max(len(row[i]) for row in cells) for i in range(5)] if cells else []
-    for row in cells:
-        label, *figures, verdict = row
-        columns = "  ".join(f"{cell:>{width}}" for cell, width in zip(figures, widths[1:4], strict=True))
-        rows.append(f"      {label:<{widths[0]}}  {columns}  {verdict}".rstrip())
-    rows += [f"      {note}" for note in outcome.findings.notes]
+def text(outcome: Outcome, curves: bool = True, width: int = WIDTH) -> list[str]:
+    """Return *outcome* in full: its checks in columns, its curves, its notes, in lines of at most *width*."""
+    rows = textwrap.wrap(one_line(outcome), width, subsequent_indent=INDENT, drop_whitespace=True)
+    rows += _table([_cells(check) for check in outcome.findings.checks], width)
+    notes = list(outcome.findings.notes)
     if outcome.verdict == FAIL and outcome.error:
-        rows += [f"      {line}" for line in outcome.error.splitlines()]
+        notes += outcome.error.splitlines()
+    for note in notes:
+        rows += textwrap.wrap(note, width, initial_indent=INDENT, subsequent_indent=f"{INDENT}  ")
     if curves:
         for plot in outcome.findings.plots:
-            rows += ["", *(f"    {line}" for line in curve(plot))]
+            lines = (
+                textwrap.wrap(line, width, initial_indent="    ", drop_whitespace=False)
+                for line in curve(plot)
+            )
+            rows += ["", *(part.rstrip() for line in lines for part in line)]
     return [*rows, ""]
+
+
+def _table(cells: Sequence[Cells], width: int) -> list[str]:
+    """Return checks as lines; a label that the figures leave no room for stands on lines of its own."""
+    if not cells:
+        return []
+    cells = [("", "expected", "observed", "tolerance", ""), *cells]
+    widths = [max(len(row[i]) for row in cells) for i in range(5)]
+    widths[0] = min(widths[0], width - len(INDENT) - sum(widths[1:]) - 8)
+    rows = []
+    for row in cells:
+        label, *figures, verdict = row
+        columns = "  ".join(f"{cell:>{size}}" for cell, size in zip(figures, widths[1:4], strict=True))
+        if len(label) > widths[0]:
+            rows += textwrap.wrap(label, width, initial_indent=INDENT, subsequent_indent=f"{INDENT}  ")
+            label = ""
+        rows.append(f"{INDENT}{label:<{widths[0]}}  {columns}  {verdict}".rstrip())
+    return rows
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -79,7 +101,7 @@ def as_csv(outcomes: Iterable[Outcome]) -> str:
     return out.getvalue()
 
 
-def _cells(check: Check) -> tuple[str, str, str, str, str]:
+def _cells(check: Check) -> Cells:
     label = f"{check.label} [{check.unit}]" if check.unit else check.label
     figures = number(check.expected), number(check.observed), str(check.tolerance)
     return label, *figures, check.verdict

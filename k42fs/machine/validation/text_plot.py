@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import log10
 from typing import Final
@@ -41,8 +41,19 @@ def curve(plot: Plot, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
     ends = f"{across.low:g}", f"{across.high:g}"
     scale = " (log)" if plot.log_x else ""
     rows.append(f"{'':>12}{ends[0]}{f'{plot.x}{scale}':^{width - len(ends[0]) - len(ends[1])}}{ends[1]}")
-    rows.append(f"{'':>12}{'   '.join(f'{mark} {label}' for label, mark in marks.items())}")
-    return rows
+    return [*rows, *(f"{'':>12}{line}" for line in _legend(marks, width))]
+
+
+def _legend(marks: Mapping[str, str], width: int) -> Iterator[str]:
+    """Yield what each mark stands for, as many to a line as *width* has room for."""
+    line = ""
+    for label, mark in marks.items():
+        entry = f"{mark} {label}"
+        if line and len(line) + 3 + len(entry) > width:
+            yield line
+            line = ""
+        line += f"   {entry}" if line else entry
+    yield line
 
 
 def _visible(series: Series, plot: Plot) -> list[tuple[float, float]]:
