@@ -6,6 +6,8 @@ disturbance of the machine falls on all of them; the median of the rounds counts
 reference (bench/reference_fs.py); the geometric mean is over the metadata rows, without the warm stat,
 which never leaves the kernel. How cold the cold rows are is told in bench/rows.py.
 
+Ctrl-C ends it cleanly: mounts are taken off, and the rows measured so far are printed and written.
+
 Usage: python -m bench.fuse_ops [--quick] [--targets k42fs-off,reference] [--json FILE] [--csv FILE]
 """
 
@@ -13,10 +15,11 @@ import os
 import platform
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Final, Never
 
 import click
 from rich.console import Console
@@ -28,6 +31,8 @@ if not __package__:  # run as a file: python bench/fuse_ops.py
 from bench.mounts import TARGETS, Client, TargetError, started
 from bench.results import Results
 from bench.rows import DROP_CACHES, ROWS, Row
+
+END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def chosen_targets(_ctx: click.Context, _param: click.Parameter, value: str) -> list[str]:
@@ -56,24 +61,39 @@ def measure(
     results: Results, clients: dict[str, Client], rounds: int, seconds: float, console: Console
 ) -> None:
     """Fill *results*, one row after the other, the targets interleaved."""
+    start_seconds = time.monotonic()
     # Redrawn between measurements only: a refresh thread would share the pinned CPU with what is measured.
-    columns = (TextColumn("{task.completed:.0f}/{task.total:.0f} {task.description}"), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}{task.fields[left]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
-        task = progress.add_task("", total=len(results.rows) * rounds * len(clients))
-        for row in results.rows:
+        task = progress.add_task("", total=len(results.rows) * rounds * len(clients), left="")
+        for number, row in enumerate(results.rows, start=1):
             for turn in range(rounds):
                 names = list(clients)
                 start = turn % len(names)
                 for name in names[start:] + names[:start]:
-                    progress.update(task, advance=1, description=f"{row.name}: {name}", refresh=True)
+                    progress.update(
+                        task,
+                        advance=1,
+                        description=f"{number} of {len(results.rows)}: {row.name}, {name}",
+                        refresh=True,
+                    )
                     if (row.name, name) in results.errors:
                         continue
                     try:
                         results.samples[row.name, name].append(clients[name].measure(row.name, seconds))
                     except TargetError as exc:
                         results.errors[row.name, name] = str(exc)
+            left = (time.monotonic() - start_seconds) / number * (len(results.rows) - number)
+            progress.update(task, left=f", about {duration(left)} left")
             if not console.is_terminal:
-                console.print(f"measured: {row.name}")
+                console.print(
+                    f"{number} of {len(results.rows)} measured: {row.name}; about {duration(left)} left"
+                )
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* as one reads them: 40 s, 3 min."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def conditions(cpu: int | None, rounds: int, seconds: float, options: str) -> dict[str, Any]:
@@ -94,7 +114,9 @@ def conditions(cpu: int | None, rounds: int, seconds: float, options: str) -> di
 
 
 def end_on_signal(signum: int, _frame: object) -> Never:
-    """Unwind as for Ctrl-C, so that every mount is taken off."""
+    """Unwind, so that every mount is taken off; once is enough, a second signal would stop that."""
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + signum)
 
 
@@ -129,8 +151,8 @@ def main(
 ) -> None:
     if quick:
         rounds, seconds = 1, 0.05
-    signal.signal(signal.SIGTERM, end_on_signal)
-    signal.signal(signal.SIGHUP, end_on_signal)
+    for number in END_SIGNALS:
+        signal.signal(number, end_on_signal)
     if not no_pin:
         allowed = os.sched_getaffinity(0)
         cpu = max(allowed) if cpu is None else cpu
@@ -140,14 +162,23 @@ def main(
     console = Console(stderr=True)
     results = Results(rows, targets)
     before = conditions(cpu, rounds, seconds, options)
-    with ExitStack() as stack:
-        clients: dict[str, Client] = {}
-        for target in targets:
-            try:
-                clients[target] = stack.enter_context(started(target, options))
-            except TargetError as exc:
-                raise click.ClickException(f"{target}: {exc}") from exc
-        measure(results, clients, rounds, seconds, console)
+    status: str | int | None = 0
+    try:
+        with ExitStack() as stack:
+            clients: dict[str, Client] = {}
+            for target in targets:
+                try:
+                    clients[target] = stack.enter_context(started(target, options))
+                except TargetError as exc:
+                    raise click.ClickException(f"{target}: {exc}") from exc
+            measure(results, clients, rounds, seconds, console)
+    except SystemExit as exc:  # a signal: what was measured is not lost
+        status = exc.code
+        wanted = len(results.rows)
+        results.rows = [row for row in rows if any(results.rate(row, target) for target in targets)]
+        click.echo(
+            f"stopped after {len(results.rows)} of {wanted} rows, of which the last may lack rounds", err=True
+        )
     Console(width=None if console.is_terminal else 40 + 18 * len(targets)).print(results.table())
     for (row, target), reason in results.errors.items():
         click.echo(f"{target}, {row}: {reason}", err=True)
@@ -155,8 +186,8 @@ def main(
         results.write_json(json_file, before)
     if csv_file is not None:
         results.write_csv(csv_file)
-    if results.errors:
-        sys.exit(1)
+    if status or results.errors:
+        sys.exit(status or 1)
 
 
 if __name__ == "__main__":

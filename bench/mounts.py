@@ -38,6 +38,7 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # Ctrl-C is for us: we end it when we are done with it
         )
 
     def measure(self, row: str, seconds: float) -> float:
@@ -99,7 +100,9 @@ def unmount(directory: Path) -> None:
 def served(arguments: list[str], directory: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the Python *arguments* as a daemon that mounts *directory*; yield once it answers."""
     with log.open("wb") as output:
-        daemon = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=output)
+        daemon = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=output, process_group=0
+        )
     try:
         deadline = time.monotonic() + MOUNT_SECONDS
         while not is_mounted(directory):

@@ -4,6 +4,7 @@ import cProfile
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,4 +124,34 @@ def test_every_row_runs_and_nothing_stays_mounted(target: str, tmp_path: Path) -
     assert len(rows) == 15
     for row in rows:
         assert 0 < row["targets"][target]["median"] < 1e9, row["operation"]
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+@pytest.mark.fuse
+def test_ctrl_c_keeps_the_rows_measured_and_leaves_no_trace(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "bench.fuse_ops", "--targets", "reference,tmpfs", "--rounds", "2"]
+    process = subprocess.Popen(
+        [*command, "--seconds", "0.1", "--json", str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        process_group=0,
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert first.startswith("1 of 15 measured: ")
+    assert " left" in first
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that belongs to it
+    table, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "Aborted" not in said
+    assert "stopped after" in said.splitlines()[-1]
+    rows = json.loads(out.read_text())["rows"]
+    assert 1 <= len(rows) < 15
+    assert rows[0]["targets"]["tmpfs"]["median"] > 0
+    assert rows[0]["operation"] in table
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
