@@ -234,7 +234,7 @@ function showAround() {
 }
 
 function look(begin, end, remember = true) {
-  const least = Math.min(META.length, 10);
+  const least = Math.min(META.length, META.level === "column" ? (10 * META.length) / META.columns : 10);
   const length = Math.min(Math.max(end - begin, least), META.length);
   begin = Math.min(Math.max(begin + (end - begin - length) / 2, 0), META.length - length);
   if (remember) earlier.push(view);

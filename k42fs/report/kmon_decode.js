@@ -180,10 +180,12 @@ class ColumnRow {
     return [entity, state & OUTSIDE ? state : state | Math.min(events, MANY)];
   }
 
+  // [middle, about how many events] of each span with events of *kind*; of a span half in view, half of them.
   *inSpans(kind, begin, end) {
     const ticks = META.length / META.spans;
     for (const [span, count] of this.spans.get(kind) || []) {
-      if ((span + 1) * ticks > begin && span * ticks < end) yield [(span + 0.5) * ticks, count];
+      const inView = Math.min(end, (span + 1) * ticks) - Math.max(begin, span * ticks);
+      if (inView > 0) yield [(span + 0.5) * ticks, (count * inView) / ticks];
     }
   }
 
@@ -192,7 +194,7 @@ class ColumnRow {
     for (const kind of this.spans.keys()) {
       let total = 0;
       for (const [, count] of this.inSpans(kind, begin, end)) total += count;
-      if (total) found.set(kind, total);
+      if (total) found.set(kind, Math.round(total));
     }
     return found;
   }
