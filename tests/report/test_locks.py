@@ -130,6 +130,15 @@ def test_ticks_become_nanoseconds_by_the_clock(tmp_path: Path) -> None:
     assert (row["waittime_max_ns"], row["holdtime_max_ns"]) == (1500, 4)
 
 
+def test_the_shortest_time_is_the_shortest_that_is_not_zero(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    for at, held in ((10, 30), (100, 0), (200, 50)):
+        take(trace, 0, at, LOCK, 1, "a.py:1 f", 0, -1, 0, held)
+    trace.close()
+    (row,) = said("locks", tmp_path / "t")["locks"]
+    assert (row["holdtime_min_ns"], row["holdtime_max_ns"], row["holdtime_avg_ns"]) == (30, 50, 26)
+
+
 def test_chains_are_k42s_three_tables(tmp_path: Path) -> None:
     trace = HandTrace(tmp_path / "t", processors=2)
     trace.event(0, 0, "lock_lock_name", 0x10, 0, "dirlock", "BLock")
