@@ -203,7 +203,7 @@ class Check:
         head = slot.head
         if head is None:
             return "no valid head", [], last
-        if head.flags & LEAD and not words:
+        if _is_lead(head):
             return "", [], max(head.end, last)
         if head.begin < last:
             return "goes back in time", [], last
@@ -240,7 +240,7 @@ class Check:
 
     def _head(self, slot: _Slot, cpu: int, stream: int, begin: int, end: int, number: int) -> PacketHead:
         """Return a head that agrees with what is kept of a packet."""
-        flags = slot.head.flags & LEAD if slot.head is not None and not slot.head.words else 0
+        flags = LEAD if slot.head is not None and _is_lead(slot.head) else 0
         host = slot.head.host_ns if slot.head is not None else 0
         begin = slot.head.begin if slot.head is not None and flags else begin
         return PacketHead(
@@ -253,6 +253,7 @@ class Check:
             what
             for what, one, other in (
                 ("its content size", old.content_bits, new.content_bits),
+                ("its flags", old.flags, new.flags),
                 ("its number", old.sequence, new.sequence),
                 ("its count of discards", old.discarded, new.discarded - lost),
             )
@@ -267,7 +268,7 @@ class Check:
         A packet that is missing is a step that its successors share.
         """
         steps = [
-            None if slot.head is None or slot.head.flags & LEAD else slot.head.sequence - index
+            None if slot.head is None or _is_lead(slot.head) else slot.head.sequence - index
             for index, slot in enumerate(slots)
         ]
         known = [step for step in steps if step is not None]
@@ -278,7 +279,7 @@ class Check:
             if step is not None and step == after and current < step < current + MISSING_MAX:
                 current = step
             head = slots[index].head
-            is_lead = head is not None and head.flags & LEAD
+            is_lead = head is not None and _is_lead(head)
             numbers.append(head.sequence if head is not None and is_lead else max(index + current, 0))
         return numbers
 
@@ -293,6 +294,11 @@ class Check:
                 current = count
             right.append(current)
         return right
+
+
+def _is_lead(head: PacketHead) -> bool:
+    """Return whether a packet only stands for what was dropped before it."""
+    return bool(head.flags & LEAD) and not head.words
 
 
 def _unquoted(text: str) -> str:

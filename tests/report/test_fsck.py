@@ -106,6 +106,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda t: change(t / "cpu1", PACKET_BYTES + 64, (77).to_bytes(8, "little")),
         "cpu1: packet 1: wrong in its head: its number",
     ),
+    "flag and number": (
+        lambda t: change(t / "cpu0", 64, (1).to_bytes(8, "little") + bytes(12) + b"\1"),
+        "cpu0: packet 0: wrong in its head: its flags, its number",
+    ),
     "discards": (
         lambda t: change(t / "cpu1", PACKET_BYTES + 72, (1 << 33).to_bytes(8, "little")),
         "cpu1: packet 1: wrong in its head: its count of discards",
@@ -119,6 +123,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         "cpu0: packet 1: no valid head",
     ),
     "metadata": (lambda t: change(t / "metadata", 4000, b"#" * 400), "metadata: missing or damaged"),
+    "metadata's beginning": (
+        lambda t: change(t / "metadata", 300, b"#" * 2000),
+        "metadata: missing or damaged",
+    ),
     "no metadata": (lambda t: (t / "metadata").unlink(), "metadata: missing or damaged"),
     "foreign file": (
         lambda t: resize(t / "core", PACKET_BYTES),
