@@ -97,6 +97,15 @@ step() {
     exit 1
 }
 
+# Read the statistics, and say which path the directory has whose locks were waited for most.
+name_hot_directory() {
+    local inode path
+    inode=$(awk '$1 == "DirObject" && $2 ~ /^[0-9]+$/ && !seen { print $2; seen = 1 }')
+    [ -n "$inode" ] || return 0
+    path=$(timeout 60 find "$MNT" -xdev -type d -inum "$inode" -print -quit) || true
+    [ -z "$path" ] || say "# DirObject $inode, the first above, is ${path#"$ROOT/"}"
+}
+
 STARTED=$EPOCHREALTIME
 require_packages fuse3 libfuse3-dev pkg-config gcc libc6-dev git make sqlite3 tar
 require_fuse
@@ -129,7 +138,9 @@ step "C project of 20 files: make -j4, run, nothing left to make" use_make
 step "8 processes create and write 800 files in one directory" use_writers
 
 say
-"$VENV/bin/k42fs" stats "$MNT"
+statistics=$("$VENV/bin/k42fs" stats "$MNT")
+say "$statistics"
+name_hot_directory <<<"$statistics"
 say
 if [ -n "$STAY" ]; then
     MOUNTED=

@@ -26,7 +26,9 @@ root=${0%/.venv/*}
 case $1 in
     mount) touch "$root/mounted"; echo "$3" >"$root/options"; echo started >"${3##*log=}" ;;
     umount) rm "$root/mounted" ;;
-    stats) echo statistics ;;
+    stats)
+        echo "DirObject (gone)  lock"
+        echo "DirObject $(stat -c %i "$root/mnt/shared" 2>/dev/null || echo 0)  dirlock  81  52" ;;
 esac
 """
 
@@ -67,6 +69,12 @@ def test_it_unmounts_and_leaves_no_temporary_files(checkout: Path) -> None:
     assert done.stdout.count("  ok ") == 1 + len(STEPS)
     assert not (checkout / "mounted").exists()
     assert not os.listdir(checkout / "tmp")
+
+
+def test_the_hot_directory_is_named_by_its_path(checkout: Path) -> None:
+    (checkout / "mnt" / "shared" / "deep").mkdir(parents=True)
+    inode = (checkout / "mnt" / "shared").stat().st_ino
+    assert f"# DirObject {inode}, the first above, is mnt/shared\n" in run(checkout).stdout
 
 
 def test_stay_leaves_the_mount_and_its_log_but_no_temporary_files(checkout: Path) -> None:
