@@ -11,12 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from k42fs.machine.tracing.packets import HEAD_BYTES, PACKET_BYTES, decode_head
+from k42fs.machine.tracing.mask import LOCK
+from k42fs.machine.tracing.packets import HEAD_BYTES, PACKET_BYTES, ROOM_WORDS, decode_head
+from k42fs.machine.tracing.recordings import PARTS
+from k42fs.machine.tracing.tracer import Tracer
 from k42fs.report.decode import Record
 from k42fs.report.fsck import Check
 from k42fs.report.fsck_repair import mend
 from k42fs.report.reader import Trace, TraceError
-from tests.machine.tracing.lab import HandTrace
+from tests.machine.tracing.lab import Cpu, HandTrace
 
 NEEDS_BABELTRACE = pytest.mark.skipif(shutil.which("babeltrace2") is None, reason="needs babeltrace2")
 PACKETS = 4
@@ -79,6 +82,35 @@ def resize(file: Path, size: int) -> None:
     """Cut *file*, or make it longer by zeros."""
     with file.open("ab") as out:
         out.truncate(size)
+
+
+@pytest.mark.parametrize("how", ["bounded", "ring", "ring that stops"])
+def test_what_dropped_parts_of_itself_is_sound(tmp_path: Path, how: str) -> None:
+    """As the tracer writes it: rotated files, a packet that leads, a packet that only counts."""
+    cpus = [Cpu(), Cpu()]
+    tracer = Tracer(cpus, 10**9, {}, ring_packets=3, ring_wraps=how == "ring")
+    limit = PARTS * len(cpus) * PACKET_BYTES
+    if how == "bounded":
+        tracer.start(tmp_path / "t", LOCK, limit_bytes=limit)
+    else:
+        tracer.set_mask(LOCK)
+    for number in range(8 * ROOM_WORDS):
+        for vp, cpu in enumerate(cpus):
+            cpu.clock += 10
+            cpu.emit.lock_release(number, vp)
+            tracer.poll(vp)
+        if number % ROOM_WORDS == 0:
+            tracer.drain()
+    if how == "bounded":
+        tracer.stop()
+        assert list((tmp_path / "t").glob("*.lead"))
+    else:
+        tracer.dump(tmp_path / "t")
+    assert problems(tmp_path / "t") == []
+    check = Check(tmp_path / "t")
+    mend(check, tmp_path / "new")
+    for file in (tmp_path / "t").iterdir():
+        assert (tmp_path / "new" / file.name).read_bytes() == file.read_bytes()
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
