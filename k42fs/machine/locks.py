@@ -108,7 +108,9 @@ class FairBLock(LockBase):
         if th.level:
             if th.level > 1:
                 proc = th.proc
-                if self.last_vp == th.vp and (self._history is None or proc.clock >= self.free_at):
+                if self.last_vp == th.vp and (
+                    self._history is None or (proc.clock >= self.free_at and not self.machine.pace.hot)
+                ):
                     self._start = self._granted = proc.clock  # as `_enter` would: nobody was here since
                 else:
                     proc.spin_until(self._enter(th))

@@ -3,7 +3,7 @@
 import pytest
 
 from k42fs.ids import VP
-from k42fs.machine import Kind, Machine, RWLock, Thread
+from k42fs.machine import FairBLock, Kind, Machine, RWLock, Thread
 from k42fs.machine.pace import CREDIT_MAX, CREDIT_OPERATIONS, HOT_OPERATIONS, SLACK_CYCLES
 from tests.machine.lab import a_lock, machine
 
@@ -99,17 +99,25 @@ def test_it_cools_down() -> None:
     assert not m.pace.hot
 
 
+@pytest.mark.parametrize("kind", [RWLock, FairBLock])
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_room_is_left_in_a_contended_lock_for_those_who_are_behind(is_shared: bool) -> None:
+def test_room_is_left_in_a_contended_lock_for_those_who_are_behind(
+    is_shared: bool, kind: type[RWLock | FairBLock]
+) -> None:
     """A caller that comes twice in a row, as the host lets it, is not served before those who came between."""
     m = machine(4, live=True)
-    locks = [RWLock(m, m.memory.alloc(vp, 64, Kind.GLOBAL_PADDED)) for vp in range(4)]
+    locks = [kind(m, m.memory.alloc(vp, 64, Kind.GLOBAL_PADDED)) for vp in range(4)]
 
     async def use(th: Thread) -> None:
         lock = locks[0 if is_shared else th.vp]
-        await lock.acquire_w(th)
-        th.work(2000)
-        lock.release_w(th)
+        if isinstance(lock, RWLock):
+            await lock.acquire_w(th)
+            th.work(2000)
+            lock.release_w(th)
+        else:
+            await lock.acquire(th)
+            th.work(2000)
+            lock.release(th)
 
     for _ in range(30):
         for vp in range(4):

@@ -27,6 +27,7 @@ def test_a_warm_call_touches_fourteen_lines_all_in_the_first_cache() -> None:
     lines = {(second, offset // 128) for code, second, offset, nbytes in CALL.refs}
     assert len(lines) + 1 == 14  # and the handle's
     hits = len(CALL.refs) + 1 + len(RETURN.refs)
+    assert hits == 20  # 14 on the way there, the handle, 5 on the way back
     assert min(costs) == 190 + hits * m.config.l1_cycles
     assert sorted(costs)[-5] == min(costs)  # all but each processor's first
     assert server.calls == 20

@@ -42,10 +42,9 @@ def calls_are_local(effort: Effort) -> Findings:
 
 def messages_share_interrupts(effort: Effort) -> Findings:
     """E13: interrupts for k messages that wait, and what waking a thread costs by distance."""
-    checks = [
-        Check(f"interrupts for {k} messages", 1, _interrupts_for(k), SAME)
-        for k in effort.pick(quick=(1, 4, 32), normal=(1, 2, 4, 8, 16, 32))
-    ]
+    counts = effort.pick(quick=(1, 4, 32), normal=(1, 2, 4, 8, 16, 32))
+    interrupts = {k: _interrupts_for(k) for k in counts}
+    checks = [Check(f"interrupts for {k} messages", 1, interrupts[k], SAME) for k in counts]
     same, domain, processor = _wake(0, 0, 0), _wake(0, 0, 1), _wake(1, 0, 0)
     config = preset(MODEL)
     least = 2 * config.dirty_cycles + config.ipi_cycles
@@ -54,7 +53,28 @@ def messages_share_interrupts(effort: Effort) -> Findings:
         Check("other processor, to other domain [cycles]", domain + 1, processor, AT_LEAST),
         Check("other processor [cycles]", least, processor, AT_LEAST),
     ]
-    return Findings(tuple(checks))
+    raised = Plot(
+        title="E13: interrupts for messages that wait",
+        x="messages",
+        y="interrupts",
+        series=(
+            Series("one for each", tuple((k, k) for k in counts), expected=True),
+            Series("raised", tuple(interrupts.items())),
+        ),
+        log_x=True,
+    )
+    waking = Plot(
+        title="E13: waking a thread",
+        x="who",
+        y="cycles",
+        series=(
+            Series("until it runs", ((1, same), (2, domain), (3, processor))),
+            Series("2 transfers and an interrupt", ((1, least), (2, least), (3, least)), expected=True),
+        ),
+        log_y=True,
+        x_names=("same dispatcher", "other domain", "other processor"),
+    )
+    return Findings(tuple(checks), (raised, waking))
 
 
 def shootdown_by_users(effort: Effort) -> Findings:

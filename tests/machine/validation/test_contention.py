@@ -1,9 +1,15 @@
 """The yardsticks of the lock and counter experiments, small: figures that can be worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
+from k42fs.machine.validation import allocators
+from k42fs.machine.validation.allocators import hand_off_cycles, pool_pair_cycles
 from k42fs.machine.validation.counters import additions
-from k42fs.machine.validation.lock_loop import LINE, lock_loop
+from k42fs.machine.validation.experiment import Effort
+from k42fs.machine.validation.ipc import messages_share_interrupts
+from k42fs.machine.validation.lock_loop import DIRTY, LINE, SECTION, lock_loop, prototype
 
 
 @pytest.mark.parametrize(("kind", "cycles"), [("tas", 5988), ("ttas", 6173), ("ticket", 2265), ("mcs", 2503)])
@@ -18,6 +24,29 @@ def test_a_lock_alone_costs_its_hits() -> None:
 
 def test_an_idle_lock_is_taken_as_often_as_there_is_time_to_think() -> None:
     assert lock_loop("mcs", 1, 5_000_000, think=20_000).per_mcycle == pytest.approx(50, rel=0.15)
+
+
+def test_a_queueing_lock_hands_over_in_what_its_references_add_up_to() -> None:
+    """E12's hand-off explains E1's: that, the transfer of the datum, and the work."""
+    hand_off = hand_off_cycles(prototype(8))
+    assert hand_off == 24 + 600 + 600 + 620
+    assert lock_loop("BLock", 8, 500_000).cycles == pytest.approx(hand_off + DIRTY + SECTION, rel=0.02)
+
+
+@pytest.mark.parametrize("dirty_cycles", [300, 1200])
+def test_the_pool_follows_the_hand_off_on_other_machines_too(
+    dirty_cycles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = prototype(4, dirty_cycles=dirty_cycles)
+    monkeypatch.setattr(allocators, "prototype", lambda processors, **more: replace(config, **more))
+    rate, _ = allocators.pairs(4, is_local=False)
+    assert rate == pytest.approx(1000 / pool_pair_cycles(config), rel=0.04)
+
+
+def test_waking_and_interrupts_are_drawn() -> None:
+    plots = messages_share_interrupts(Effort.QUICK).plots
+    assert [len(plot.series) for plot in plots] == [2, 2]
+    assert all(series.points for plot in plots for series in plot.series)
 
 
 def test_counters_on_lines_of_their_own_are_hits_and_shared_ones_transfers() -> None:
