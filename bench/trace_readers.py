@@ -31,7 +31,12 @@ from k42fs.report.breakdown import time_report
 from k42fs.report.c2c import c2c_report
 from k42fs.report.calls import calls_report
 from k42fs.report.decode import IS_COMPILED
+from k42fs.report.export_chrome import chrome
+from k42fs.report.export_timeline import timeline
 from k42fs.report.filters import Source
+from k42fs.report.fsck import Check
+from k42fs.report.kmon import chart
+from k42fs.report.kmon_page import page
 from k42fs.report.listing import listing
 from k42fs.report.locks import locks_report
 from k42fs.report.reader import Trace
@@ -126,6 +131,14 @@ def readers() -> dict[str, tuple[Callable[[Source], object], float | None]]:
         for _ in listing(source):
             pass
 
+    def exported(source: Source) -> None:
+        for _ in chrome(timeline(source)):
+            pass
+
+    def checked(source: Source) -> None:
+        for _ in Check(source.trace.path).run():
+            pass
+
     return {
         "packets decoded and checked": (decoded, None),
         "merged in order of time": (merged, None),
@@ -135,6 +148,9 @@ def readers() -> dict[str, tuple[Callable[[Source], object], float | None]]:
         "locks": (locks_report, 0.5),
         "c2c": (c2c_report, 0.5),
         "requests": (requests_report, None),
+        "kmon": (lambda source: page(chart(source)), 1.0),
+        "export --chrome": (exported, None),
+        "fsck": (checked, None),
     }
 
 
