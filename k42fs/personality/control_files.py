@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Write = Callable[[Thread, bytes], Awaitable[None]]
 RESET_WORDS: Final = {b"1", b"all"}
+RESET_USAGE: Final = b"write 1 or all: every counter of the machine becomes zero\n"
 STATISTICS_APART: Final = ("calls", "locks", "lines")
 """Parts of the machine's statistics that have files of their own."""
 
@@ -79,7 +80,7 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
             lambda: {"version": version(), "core": machine.core.name},
             lambda value: f"{value['version']}, {value['core']} core\n",
         ),
-        b"reset": ControlFile(None, partial(_reset, face)),
+        b"reset": ControlFile(lambda: RESET_USAGE, partial(_reset, face)),
     }
 
 

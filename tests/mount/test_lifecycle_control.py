@@ -197,6 +197,17 @@ def test_stats_answer_in_every_model(new_mount: Callable[..., K42Mount], model: 
     mount.stop()
 
 
+def test_what_a_write_does_is_told_to_who_reads(mount: K42Mount) -> None:
+    assert (mount.path / ".k42" / "reset").read_text().startswith("write 1 or all")
+    assert (mount.path / ".k42" / "resolve").read_text().startswith("open for reading and writing")
+
+
+@pytest.mark.parametrize("name", ["processors", "locks.json", "mounts.json", "version"])
+def test_what_can_only_be_read_is_not_opened_for_writing(mount: K42Mount, name: str) -> None:
+    with fails(errno.EROFS):
+        os.open(mount.path / ".k42" / name, os.O_WRONLY)
+
+
 def counted(control: Path) -> tuple[object, ...]:
     """Who has served how many requests, in all, and how many references came late. Cycles the clean-up spends too."""
     machine = json.loads((control / "processors.json").read_text())
