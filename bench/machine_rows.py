@@ -79,15 +79,14 @@ def _scripts() -> Iterator[float]:
 def _events(processors: int) -> Iterator[float]:
     each = EVENTS // processors
 
-    async def body(th: Thread) -> None:
-        own = th.machine.memory.alloc(th.vp, 64, Kind.GLOBAL_PADDED)
+    async def body(th: Thread, own: int) -> None:
         for _ in range(each):
             await th.rmw(own)  # others could notice it, so each waits for its turn
 
     while True:
         machine = Machine(replace(WHOLE, processors=processors))
         for vp in range(processors):
-            machine.spawn(VP(vp), body)
+            machine.spawn(VP(vp), body, machine.memory.alloc(vp, 64, Kind.GLOBAL_PADDED))
         start = time.process_time()
         machine.run()
         yield each * processors / (time.process_time() - start)

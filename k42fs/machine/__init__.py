@@ -28,7 +28,6 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     fast_threads.pyx  the same, compiled, for a compiled core
-    runners.py        which of the two a machine gets
     lock_base.py      ranks, places in virtual time, statistics of locks
     rwlock.py, request_count.py, locks.py     K42's locks
     blocked_threads.py    who blocks on which word: one table, as a baseline
@@ -45,6 +44,8 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     ppc.py            procedure calls across address spaces
     allocator.py      K42's allocator, its own traffic charged
     scheduler.py      deterministic driver: lowest clock first
+    fast_scheduler.pyx  the same, compiled
+    runners.py        which threads and which driver a machine gets
     trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together

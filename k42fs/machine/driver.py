@@ -35,7 +35,6 @@ from k42fs.machine.ppc import Ppc
 from k42fs.machine.processor import Processor
 from k42fs.machine.runners import Model as Model
 from k42fs.machine.runners import parts_for
-from k42fs.machine.scheduler import Scheduler
 from k42fs.machine.statistics import TOP, ContendedLocks, statistics
 from k42fs.machine.thread import BLOCKED, DONE, OUTSIDE, SLEEPING, SPINNING, Thread
 from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
@@ -93,7 +92,7 @@ class Machine:
         self._base_clocks: dict[VP, int] = {}
         self._reset_at = 0
         self._late_before = 0
-        self._scheduler = Scheduler(self)
+        self._scheduler = parts.make_scheduler(self)
         self._live = LiveDriver(self)
         self.pace = Pace()
         self.hand_offs = HandOffs(self)

@@ -61,6 +61,16 @@ class Interrupt:
         self.handle = handle
 
 
+def is_stalled(threads: list[Thread]) -> bool:
+    """Say whether all but daemons are blocked."""
+    return all(th.state == BLOCKED for th in threads if not th.daemon)
+
+
+def stuck(threads: list[Thread]) -> str:
+    """Return what each of them but daemons waits for, as text."""
+    return "; ".join(f"{th!r} waits for {th.waiting_for!r}" for th in threads if not th.daemon)
+
+
 class Scheduler:
     """Runs spawned threads in order of virtual time. `unfinished` counts those that are no daemons, and
     interrupts on their ways."""
@@ -102,7 +112,7 @@ class Scheduler:
         try:
             while self.unfinished:
                 if not heap:
-                    raise DeadlockError(f"no thread can go on: {self._stuck()}")
+                    raise DeadlockError(f"no thread can go on: {stuck(self.threads)}")
                 at, _, serial, what = heappop(heap)
                 if isinstance(what, Interrupt):
                     self._interrupt(what, at, serial)
@@ -209,8 +219,8 @@ class Scheduler:
             raise
         if not th.daemon:
             self._progress_at = proc.clock
-        elif proc.clock - self._progress_at > STALL_CYCLES and self._is_stalled():
-            raise DeadlockError(f"only daemons run: {self._stuck()}")
+        elif proc.clock - self._progress_at > STALL_CYCLES and is_stalled(self.threads):
+            raise DeadlockError(f"only daemons run: {stuck(self.threads)}")
         if th.state == RUNNING:
             self._post(proc, proc.clock)
         elif th.state == SPINNING:
@@ -244,13 +254,6 @@ class Scheduler:
         """Return how long a waiter keeps its processor: shorter if another thread could use it."""
         config = self._machine.config
         return config.poll_cycles_max if polls_only else config.patience_cycles
-
-    def _is_stalled(self) -> bool:
-        return all(th.state == BLOCKED for th in self.threads if not th.daemon)
-
-    def _stuck(self) -> str:
-        stuck = [f"{th!r} waits for {th.waiting_for!r}" for th in self.threads if not th.daemon]
-        return "; ".join(stuck)
 
     def _flush(self) -> None:
         if sys.byteorder == "big":
