@@ -15,7 +15,10 @@ LOCK, LINE = 0x1000, 0x8000
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Process 70 asks for /a on processor 0 from 100 to 200, process 71 for /b on processor 1 from 150 to 250."""
+    """Process 70 asks for /a on processor 0 from 100 to 200, process 71 for /b on processor 1 from 150 to 250.
+
+    What uses /b on processor 0 later belongs to no request.
+    """
     trace = HandTrace(tmp_path / "t", processors=2, ticks_per_second=1000)
     for ref, name in ((A, "/d/a"), (B, "/d/b")):
         trace.event(0, 0, "clust_obj_object_name", ref, "DirObject", name)
@@ -28,6 +31,7 @@ def recording(tmp_path: Path) -> Path:
         call(trace, vp, at + 10, at + 90, ref, 1, ref)
         trace.event(vp, at + 20, "lock_acquire", LOCK + ref, 1, "a.py:1 f", 0, -1, 0)
         trace.event(vp, at + 30, "cache_miss", LINE + 128 * ref, 0, 0, 0, -1, 9, "a.py:2 f")
+    call(trace, 0, 500, 510, B, 1, 99)
     return trace.close()
 
 
@@ -72,7 +76,7 @@ def test_an_object_by_ref_or_name_has_its_calls_locks_and_lines(recording: Path,
 
 
 def test_a_class_of_objects(recording: Path) -> None:
-    assert len(listed(recording, "--object", "DirObject")) == 8
+    assert len(listed(recording, "--object", "DirObject")) == 10
 
 
 @pytest.mark.parametrize("path", ["/d/b", "/d/[b]", "name1"])
@@ -86,6 +90,7 @@ def test_a_path_has_the_requests_that_touch_it(recording: Path, path: str) -> No
 
 def test_a_process_has_its_requests(recording: Path) -> None:
     assert on(recording, "--pid", "70") == {0}
+    assert max(listed(recording, "--pid", "70"))[0] == 200
     assert on(recording, "--pid", "70", "--path", "/d/b") == set()
     assert listed(recording, "--pid", "70", "--class", "Lock") == [(120, 0, "Acquire")]
 
