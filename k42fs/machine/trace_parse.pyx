@@ -35,18 +35,29 @@ cdef enum:
     NEWLINE = 0xFD
 
 cdef unsigned char[256] CLASS
+# The code that a label or a letter stands for. Tables, for no host can guess which way such a branch goes.
+cdef unsigned char[256] LABEL
+cdef unsigned char[256] LETTER
+# What a record's code leaves out of its value, and its bytes where none are given.
+cdef int64_t[4] BELOW_WORD
+cdef uint16_t[4] BYTES
 
 
 cdef void classify() noexcept:
     cdef int i
     for i in range(256):
-        CLASS[i] = OTHER
+        CLASS[i] = LABEL[i] = LETTER[i] = OTHER
     for i in range(10):
         CLASS[c'0' + i] = <unsigned char> i
     for i in range(6):
         CLASS[c'a' + i] = CLASS[c'A' + i] = <unsigned char> (10 + i)
     CLASS[c' '] = CLASS[c'\t'] = CLASS[c'\r'] = BLANK
     CLASS[c'\n'] = NEWLINE
+    LABEL[c'0'], LABEL[c'1'], LABEL[c'2'] = 0, 1, WORK
+    LETTER[c'r'], LETTER[c'w'], LETTER[c'x'], LETTER[c'c'] = 0, 1, 2, WORK
+    for i in range(WORK):
+        BELOW_WORD[i], BYTES[i] = WORD_BYTES - 1, WORD_BYTES
+    BELOW_WORD[WORK] = BYTES[WORK] = 0
 
 
 classify()
@@ -132,13 +143,13 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
                 if p == NULL or cpu >= CPUS:
                     break
                 p = skip_blanks(p)
-                code = 0 if p[0] == c'r' else 1 if p[0] == c'w' else 2 if p[0] == c'x' else WORK if p[0] == c'c' else -1
+                code = LETTER[p[0]]
             else:
-                code = 0 if p[0] == c'0' else 1 if p[0] == c'1' else WORK if p[0] == c'2' else -1
-            if code < 0 or not ends_word(p + 1, end):
+                code = LABEL[p[0]]
+            if code == OTHER or not ends_word(p + 1, end):
                 break
             p = number(skip_blanks(p + 1), end, form == DIN, ADDRESS_DIGITS, &value)
-            if p == NULL or (code == WORK and <uint64_t> value > <uint64_t> CYCLES_MAX and form != DIN):
+            if p == NULL or (<uint64_t> value > <uint64_t> CYCLES_MAX and code == WORK and form != DIN):
                 break
             value &= VALUE_MAX
             nbytes = 0
@@ -151,11 +162,11 @@ def parse_lines(bytes piece not None, Py_ssize_t at, int form, records):
                     p = skip_blanks(p)
                 if CLASS[p[0]] != NEWLINE and p < end and not (form == TEXT and p[0] == c'#'):
                     break
-            if code == WORK:
-                value = 1 if form == DIN else value
-            elif not nbytes:
-                nbytes = WORD_BYTES
-                value &= -WORD_BYTES
+            if not nbytes:
+                nbytes = BYTES[code]
+                value &= ~BELOW_WORD[code]
+            if form == DIN and code == WORK:
+                value = 1
             if form == TEXT:
                 to_cpu[done] = <uint16_t> cpu
             to_code[done] = <unsigned char> code

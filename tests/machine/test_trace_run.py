@@ -171,6 +171,25 @@ def test_compiled_loops_run_files_as_the_python_ones(
 
 
 @pytest.mark.skipif(not COMPILED, reason="the compiled core was not built")
+@pytest.mark.parametrize("processors", [1, 2, 3, 8, 9, 13])
+def test_compiled_loops_merge_any_number_of_files_as_the_python_ones(tmp_path: Path, processors: int) -> None:
+    """Few are merged otherwise than many; with so little work between them, clocks tie all the time."""
+    config = preset("dir-1024", processors=processors, homes="interleaved")
+    for cpu in range(processors):
+        dice = random.Random(cpu)
+        lines = [f"{dice.randrange(3)} {4 * dice.randrange(2, 40)}" for _ in range(600 + cpu)]
+        (tmp_path / f"t_{cpu}").write_text("\n".join(lines))
+    found = []
+    for core in (PureCore(config, Memory(config)), COMPILED[0](config, Memory(config))):
+        files = [TraceFile(str(tmp_path / f"t_{cpu}"), "cs4223") for cpu in range(processors)]
+        outcome = run_files(core, files, processors, config.line_bytes, seed=5)
+        found.append((as_dict(outcome, config, core), outcome.clocks, outcome.work))
+        for file in files:
+            file.close()
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not COMPILED, reason="the compiled core was not built")
 def test_compiled_loops_run_text_as_the_python_ones(tmp_path: Path) -> None:
     dice = random.Random(1)
     lines = [f"{dice.randrange(4)} {dice.choice('rwxc')} {dice.randrange(20_000)}" for _ in range(5000)] + [
