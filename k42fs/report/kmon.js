@@ -290,6 +290,8 @@ function listen() {
   canvas.addEventListener("pointerleave", () => (byId("tip").hidden = true));
   canvas.addEventListener("dblclick", (event) => zoom(5, toTime(layout(), event.offsetX)));
   canvas.addEventListener("wheel", (event) => {
+    const frame = byId("picture");
+    if (frame.scrollHeight > frame.clientHeight && !event.ctrlKey && !event.shiftKey) return; // it scrolls the rows
     event.preventDefault();
     const place = layout(), length = view[1] - view[0];
     if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {

@@ -13,17 +13,24 @@ from k42fs.report.kmon_rows import Row, columns, quarters
 
 LABELS: Final = 6
 TOP: Final = 58
-GAP: Final = 4
+ROWS_HEIGHT: Final = 1600
+"""What many rows share; a few are as high as is good to look at."""
+
+ROW_HEIGHTS: Final = (4, 28)
+LABEL_HEIGHT: Final = 14
 LEGEND_COLUMNS: Final = 4
 LEGEND_MAX: Final = 24
 LEGEND_LINE: Final = 18
 
 
-def svg(chart: Chart, width: int = 1200, row_height: int = 28) -> str:
-    """Return a picture whose rows are *width* columns long."""
+def svg(chart: Chart, width: int = 1200, row_height: int = 0) -> str:
+    """Return a picture whose rows are *width* columns long, and *row_height* high if that is said."""
+    low, high = ROW_HEIGHTS
+    row_height = row_height or max(low, min(high, ROWS_HEIGHT // max(len(chart.rows), 1)))
+    step = row_height + (4 if row_height > low + 4 else 1)
     names = 20 + 8 * max((len(str(row.cpu)) for row in chart.rows), default=1) + 24
     total = names + width + 16
-    below = TOP + len(chart.rows) * (row_height + GAP) + 10
+    below = TOP + len(chart.rows) * step + 10
     legend = _by_time(chart)[:LEGEND_MAX]
     height = below + LEGEND_LINE * (-(-len(legend) // LEGEND_COLUMNS) + 2)
     parts = [
@@ -34,7 +41,10 @@ def svg(chart: Chart, width: int = 1200, row_height: int = 28) -> str:
         *_axis(chart, names, width),
     ]
     for index, row in enumerate(chart.rows):
-        parts += _row(chart, row, names, TOP + index * (row_height + GAP), width, row_height)
+        top = TOP + index * step
+        if index % -(-LABEL_HEIGHT // step) == 0:
+            parts.append(_label(row, names, top + row_height // 2 + 4))
+        parts += _row(chart, row, names, top, width, row_height)
     parts += _legend(chart, legend, names, below, width)
     return "\n".join([*parts, "</svg>", ""])
 
@@ -56,9 +66,11 @@ def _digits(chart: Chart) -> int:
     return next((digits for digits in range(3, 9) if step >= 10.0 ** (1 - digits)), 9)
 
 
+def _label(row: Row, left: int, base: int) -> str:
+    return f'<text x="{left - 6}" y="{base}" fill="#c9d1dc" text-anchor="end">cpu{row.cpu}</text>'
+
+
 def _row(chart: Chart, row: Row, left: int, top: int, width: int, height: int) -> Iterator[str]:
-    middle = top + height // 2 + 4
-    yield f'<text x="{left - 6}" y="{middle}" fill="#c9d1dc" text-anchor="end">cpu{row.cpu}</text>'
     cut = columns(row, chart.begin, chart.end, width)
     x = left
     heights = map(quarters, cut.states)
