@@ -24,13 +24,14 @@ from rich.table import Table
 if not __package__:  # run as a file: python bench/trace.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import lttng
+from bench import lttng, trace_readers
 from k42fs.machine.tracing.mask import FS, LOCK, all_classes
 from k42fs.machine.tracing.packets import PACKET_BYTES
 from k42fs.machine.tracing.tracer import Tracer
 
 FOUR_WORDS = "emitter, 4 words"
 BATCH = 2000  # a batch of some 100 us seldom meets another process
+READ_EVENTS, READ_ROUNDS = 200_000, 3
 HEADER = 0x04_20C014
 
 
@@ -280,6 +281,8 @@ def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     console.print(table(figures))
     if why_not:
         console.print(why_not, style="dim")
+    rates = trace_readers.rates(READ_EVENTS, READ_ROUNDS)
+    console.print(trace_readers.table(rates))
     conditions = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -289,7 +292,8 @@ def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     }
     rows = [asdict(each) for each in figures]
     if json_path:
-        json_path.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=2) + "\n")
+        said = {"conditions": conditions, "rows": rows, "readers": [asdict(each) for each in rates]}
+        json_path.write_text(json.dumps(said, indent=2) + "\n")
     if csv_path:
         with csv_path.open("w", newline="") as file:
             out = csv.DictWriter(file, list(rows[0]))

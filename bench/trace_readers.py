@@ -167,12 +167,20 @@ def measure(directory: Path, rounds: int) -> list[Rate]:
     return [Rate(name, events, events / best[name] / 1e6, budget) for name, (_, budget) in readers().items()]
 
 
-def table(rates: list[Rate]) -> Table:
-    out = Table(title=f"reading {rates[0].events:,} events, all of which each report looks at or passes by")
+def rates(events: int, rounds: int) -> list[Rate]:
+    """Record *events* events, and measure each reader on them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "trace"
+        record(directory, events)
+        return measure(directory, rounds)
+
+
+def table(found: list[Rate]) -> Table:
+    out = Table(title=f"reading {found[0].events:,} events of all kinds, CPU time")
     out.add_column("report")
     out.add_column("M events/s", justify="right")
     out.add_column("budget", justify="right", style="dim")
-    for each in rates:
+    for each in found:
         out.add_row(each.report, f"{each.rate:.2f}", "" if each.budget is None else f"{each.budget:.1f}")
     return out
 
@@ -183,17 +191,14 @@ def table(rates: list[Rate]) -> Table:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 def main(quick: bool, events: int, json_path: Path | None) -> None:
     """Measure how fast recordings are read."""
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch) / "trace"
-        record(directory, events // 5 if quick else events)
-        rates = measure(directory, 3 if quick else 7)
-    Console().print(table(rates))
+    found = rates(events // 5 if quick else events, 3 if quick else 7)
+    Console().print(table(found))
     if json_path:
         said = {
             "python": platform.python_version(),
             "machine": platform.machine(),
             "compiled": IS_COMPILED,
-            "rows": [asdict(each) for each in rates],
+            "rows": [asdict(each) for each in found],
         }
         json_path.write_text(json.dumps(said, indent=2) + "\n")
 
