@@ -21,6 +21,11 @@ VPS = 6
 Outcome = tuple[Any, ...]
 
 
+@pytest.fixture(autouse=True)
+def _on_the_compiled_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cores.VARIABLE, cores.COMPILED)
+
+
 class Town:
     """Everything that threads can wait for, and threads that do so at random."""
 

@@ -25,6 +25,11 @@ SCRIPTS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _on_the_compiled_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cores.VARIABLE, cores.COMPILED)
+
+
 async def storm(th: Thread, random: Random, objects: list[int], own: int) -> None:
     """Charge everything there is, in random order."""
     for _ in range(60):
