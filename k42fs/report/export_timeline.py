@@ -313,12 +313,12 @@ class _Builder:
         for moment in self.made.moments:
             if moment.flow not in self.ended:
                 moment.flow = 0
-        known = self.entities.named()
+        known, pids = self.entities.named(), self.entities.pids()
         for each in self.made.slices:
             if each.kind == RUNNING:
                 entity = int(each.args["entity"])
                 each.name = known[entity].name
-                each.args = {"pid": self.entities.pid(entity)}
+                each.args = {"pid": pids[entity]}
         self.made.slices.sort(key=lambda each: (each.begin, each.order))
         self.made.end = self._ns(last)
         self.made.losses = self.source.trace.loss.sentences()

@@ -145,9 +145,9 @@ class Entities:
         """Return whether *number*, which this gave, stands for idling."""
         return number == self._numbers.get((0, 1))
 
-    def pid(self, number: int) -> int:
-        """Return the process that *number*, given to a process or the kernel, stands for."""
-        return next(key[0] for key, found in self._numbers.items() if found == number)
+    def pids(self) -> dict[int, int]:
+        """Return the process that each number given so far stands for; the kernel's is 0, as is what is unknown."""
+        return {number: max(key[0], 0) for key, number in self._numbers.items()}
 
     def named(self) -> list[Entity]:
         """Return every entity met, by its number."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k42fs.machine.tracing.packets import HEAD_BYTES
 from k42fs.report.export_chrome import chrome
 from k42fs.report.export_ftrace import KERNEL_PID, ftrace
 from k42fs.report.export_perfetto import perfetto
@@ -20,6 +21,9 @@ from k42fs.report.export_protobuf import varint
 from k42fs.report.export_speedscope import speedscope
 from k42fs.report.export_timeline import RUNNING, Slice, Timeline, counted, timeline
 from k42fs.report.filters import Source
+from k42fs.report.kmon import WAYS, chart
+from k42fs.report.kmon_page import page
+from k42fs.report.kmon_svg import svg
 from k42fs.report.reader import Trace
 from tests.machine.tracing.lab import HandTrace
 from tests.report.trace_processor import NEEDED, queried
@@ -179,6 +183,29 @@ def test_a_lock_that_several_read_is_held_once_on_each(tmp_path: Path) -> None:
         hand.event(vp, 10 + vp, "lock_acquire", LOCK, 2, "a.py:1 f", 0, -1, 0)
         hand.event(vp, 20 + 10 * vp, "lock_release", LOCK, 10)
     assert [shape(each)[3:] for each in made_of(hand.close()).slices] == [(0, 10), (1, 20)]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8 * 1500)), min_size=1, max_size=12))
+def test_whatever_bits_flip_everything_can_be_drawn_and_exported(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
+) -> None:
+    directory = recording(tmp_path_factory.mktemp("flip") / "t")
+    for which, bit in flips:
+        file = directory / ("cpu0", "cpu1", "names")[which]
+        data = bytearray(file.read_bytes())
+        data[HEAD_BYTES + bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+    made = made_of(directory)
+    assert_nested(made.slices)
+    assert json.loads("".join(chrome(made)))["traceEvents"]
+    assert json.loads("".join(speedscope(made)))["profiles"] is not None
+    assert b"".join(perfetto(made))
+    assert "".join(ftrace(made)).encode("utf-8", "replace")
+    for by in WAYS:
+        drawn = chart(Source(Trace(directory)), by)
+        assert page(drawn).encode()
+        assert svg(drawn).encode()
 
 
 def test_an_empty_recording_can_be_exported(tmp_path: Path) -> None:
