@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +11,9 @@ import click
 
 SENTENCE_MAX: Final = 1000
 """Characters of a command's first sentence: click's own limit is what is left of a line."""
+
+BROKEN_PIPE_STATUS: Final = 128 + 13
+"""As a shell gives it for the signal SIGPIPE."""
 
 
 class MachineGroup(click.Group):
@@ -24,6 +29,14 @@ class MachineGroup(click.Group):
             formatter.write_dl(
                 [(name, command.get_short_help_str(SENTENCE_MAX)) for name, command in commands if command]
             )
+
+    def invoke(self, ctx: click.Context) -> object:
+        """End without a word where whoever reads the output has had enough of it, as `head` does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+            sys.exit(BROKEN_PIPE_STATUS)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), "validate"})

@@ -1,7 +1,10 @@
 """`k42fs machine presets`, `show`, `explore`, `protocols`: what they print and refuse."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,6 +174,15 @@ def test_a_wide_screen_shows_the_presets_megahertz(monkeypatch: pytest.MonkeyPat
     assert "MHz" not in machine("presets").output
     monkeypatch.setenv("COLUMNS", "100")
     assert re.search(r"^s85-24 +1..24 +600 ", machine("presets").output, re.M)
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "k42fs.cli.main", "machine", "presets"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_help_lists_whole_sentences() -> None:
