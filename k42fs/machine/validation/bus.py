@@ -69,7 +69,7 @@ def single_server(processors: int, turns: int) -> float:
 def saturation(effort: Effort) -> Findings:
     """Run E5."""
     sweep = effort.pick(quick=(16, 24, 32, 64), normal=(1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64))
-    turns = effort.pick(quick=15_000, normal=30_000)
+    turns = effort.pick(quick=10_000, normal=30_000)
     loads = {p: bus_load(p, OTHER, OCCUPANCY, turns) for p in sweep}
     checks = []
     for p, speedup in NOTED.items():

@@ -122,7 +122,7 @@ def conservation(effort: Effort) -> Findings:
     """Run E22."""
     watched = effort.pick(quick=1_000, normal=10_000, soak=100_000)
     faster = COMPILED_FACTOR if core_name() == COMPILED else 1
-    basic = effort.pick(quick=60_000 * faster, normal=240_000 * faster, soak=100_000_000) // len(BASIC)
+    basic = effort.pick(quick=30_000 * faster, normal=240_000 * faster, soak=100_000_000) // len(BASIC)
     further = min(basic, effort.pick(quick=CHUNK, normal=4 * CHUNK))
     checks, notes, storms = [], [], []
     for title, options in {**BASIC, **OPTIONS}.items():

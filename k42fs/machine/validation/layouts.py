@@ -106,7 +106,7 @@ def theory_of(config: MachineConfig, pages: int) -> float:
 
 def layout_noise(effort: Effort) -> Findings:
     """Run E19."""
-    visits = effort.pick(quick=800, normal=1500)
+    visits = effort.pick(quick=500, normal=1500)
     whole = 256  # pages in an L2 of 1 MiB
     sweep = effort.pick(quick=(32,), normal=(16, 32, 64, 128, 192))
     direct, four_way = no_l1("simos-16", l2_ways=1), no_l1("simos-16")

@@ -75,11 +75,17 @@ def _table(cells: Sequence[Cells], width: int) -> list[str]:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return how many passed, failed and could not be run."""
+    """Return how many passed, failed and could not be run, and what those wait for."""
     count = {verdict: sum(o.verdict == verdict for o in outcomes) for verdict in (PASS, FAIL, NOT_AVAILABLE)}
     failed = [o.number for o in outcomes if o.verdict == FAIL]
     which = f" ({', '.join(failed)})" if failed else ""
-    return f"{count[PASS]} passed, {count[FAIL]} failed{which}, {count[NOT_AVAILABLE]} not available"
+    waiting: dict[str, list[str]] = {}
+    for o in outcomes:
+        if o.verdict == NOT_AVAILABLE:
+            waiting.setdefault(o.error, []).append(o.number)
+    reasons = "; ".join(f"{', '.join(numbers)} {reason}" for reason, numbers in waiting.items())
+    missing = f"{count[NOT_AVAILABLE]} not available" + (f": {reasons}" if reasons else "")
+    return f"{count[PASS]} passed, {count[FAIL]} failed{which}, {missing}"
 
 
 def as_json(outcomes: Iterable[Outcome]) -> str:

@@ -67,7 +67,7 @@ def test_what_raises_or_cannot_run_is_no_pass(outcomes: list[Outcome]) -> None:
     by_number = {o.number: o for o in outcomes}
     assert "no such machine" in by_number["E9"].error
     assert by_number["E11"].error == "comes with the moon"
-    assert report.summary(outcomes) == "1 passed, 2 failed (E2, E9), 1 not available"
+    assert report.summary(outcomes) == "1 passed, 2 failed (E2, E9), 1 not available: E11 comes with the moon"
 
 
 def test_the_text_has_figures_verdicts_notes_and_traceback(outcomes: list[Outcome]) -> None:
