@@ -87,11 +87,11 @@ class Entities:
         self._names = names
         self._processes: dict[int, str] = {}
         self._spawns = {schema.by_attribute[name].id: word for name, word in SPAWNS.items()}
-        self.readers = {each.id: self._reader(each) for each in schema.events() if each.context}
-        self.special = {*self.readers, *self._spawns}
         self._modes = schema.types["mode"].values
         self._numbers: dict[tuple[int, int], int] = {(-1, 0): UNKNOWN}
         self._met: dict[tuple[int, int, int], int] = {}
+        self.readers = {each.id: self._reader(each) for each in schema.events() if each.context}
+        self.special = {*self.readers, *self._spawns}
 
     def _reader(self, event: Event) -> Callable[[list[int]], int]:
         """Return a function from payload words to the number of what runs after *event*."""
@@ -101,7 +101,15 @@ class Entities:
         c = where[str(event.context)]
         if "mode" in where and "owner" in where:
             mode, owner = where["mode"], where["owner"]
-            return lambda words: self.number(words[c], words[mode], words[owner])
+            known = self._met
+
+            def read(words: list[int]) -> int:
+                found = known.get(
+                    (words[c], words[mode], words[owner])
+                )  # nearly always: this is called for millions
+                return self.number(words[c], words[mode], words[owner]) if found is None else found
+
+            return read
         return lambda words: self.number(words[c], NO_MODE, words[c])
 
     def number(self, c: int, mode: int, owner: int) -> int:

@@ -237,9 +237,11 @@ class Trace:
         """Return the packets of *file*, without those that say they are of another processor than most."""
         places = list(self._packets(file))
         of_most = Counter((place.head.cpu, place.head.stream) for place in places).most_common(1)
-        kept = [place for place in places if (place.head.cpu, place.head.stream) == of_most[0][0]]
+        kept = []
         for place in places:
-            if place not in kept:
+            if (place.head.cpu, place.head.stream) == of_most[0][0]:
+                kept.append(place)
+            else:
                 self._garbled(place, place.head.words, "is of another processor")
         return kept
 
