@@ -18,6 +18,7 @@ and memory goes back to its pool but never from a pool to the page allocator.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import Addr
@@ -64,7 +65,11 @@ class Memory:
         self._line_bytes = config.line_bytes
         self._home_shift = NODE_SHIFT - (config.line_bytes.bit_length() - 1)
         self._nodes, self._homes = config.nodes, config.homes
+        self._processors_per_node = config.processors_per_node
         self._pools: dict[tuple[Kind, int, int], list[Addr]] = {}  # (kind, processor or ~node, bytes)
+        self._sources: dict[
+            tuple[int, Layout, Kind | None], tuple[list[Addr], int, Kind]
+        ] = {}  # of `_source`
         self._tops: dict[int, int] = {}  # node and region -> first offset never used
         self._pages: dict[int, tuple[Addr, int]] = {}  # page number -> first block in it, bytes of its blocks
         self._blocks: dict[Addr, Block] = {}
@@ -77,17 +82,13 @@ class Memory:
         *owner* is named in statistics if it has `label()`; it is kept alive until the block is freed.
         """
         if isinstance(layout, Layout):
-            size, kind, form = layout.size, kind or layout.kind, layout
+            form, wanted = layout, (vp, layout, kind)
+            source = self._sources.get(wanted)
+            if source is None:
+                source = self._sources[wanted] = self._source(vp, layout.size, kind or layout.kind)
         else:
-            size, kind, form = layout, kind or Kind.GLOBAL, None
-        if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:
-            size = self._line_bytes
-        size = _rounded(size)
-        shares_lines = size < self._line_bytes and kind is Kind.GLOBAL
-        place = ~self._config.node(vp) if shares_lines else vp
-        pool = self._pools.get((kind, place, size))
-        if pool is None:
-            pool = self._pools[kind, place, size] = []
+            form, source = None, self._source(vp, layout, kind or Kind.GLOBAL)
+        pool, size, kind = source
         if not pool:
             spare = self._pools.get((kind, ~self._config.node(vp), size))
             if spare:
@@ -152,10 +153,19 @@ class Memory:
         field = block.layout.field_at(addr - start) if block.layout else ""
         return label, field or f"+{addr - start}"
 
+    def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
+        """Return the pool for such blocks, with the size and the kind that they have."""
+        if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:
+            size = self._line_bytes
+        size = _rounded(size)
+        shares_lines = size < self._line_bytes and kind is Kind.GLOBAL
+        place = ~self._config.node(vp) if shares_lines else vp
+        return self._pools.setdefault((kind, place, size), []), size, kind
+
     def _put(self, vp: int, block: Block, addr: Addr) -> None:
         """Put a free block that shares no line where *vp* will reuse it, or else its home node."""
         home = addr >> NODE_SHIFT
-        if vp // self._config.processors_per_node != home:
+        if vp // self._processors_per_node != home:
             self._pools.setdefault((block.kind, ~home, block.nbytes), []).append(addr)
             return
         own = self._pools.get((block.kind, vp, block.nbytes))
@@ -196,6 +206,7 @@ class UnmodelledMemory(Memory):
         return None
 
 
+@lru_cache(maxsize=256)
 def _list_blocks(size: int) -> int:
     return min(max(LIST_BYTES // size, LIST_MIN), LIST_MAX)
 
