@@ -9,6 +9,10 @@ whoever saw a non-negative count is counted in the sum that the closer waits for
 
 Charge: one read-modify-write of a shared line per enter and per leave. A genuine serial point on hot objects.
 
+Leaving does not wait, not even for its turn, so that it fits in a `finally`: a processor whose clock is ahead
+leaves ahead of its turn, finds the line where its own enter left it, and many processors may together get up
+to twice as much done as the line allows. `leave_in_turn` is exact, for experiments.
+
 K42: lib/libc/sync/RequestCount.H, RequestCount.C.
 Differs: K42's shutdown returns non-zero to the loser of a race; here it raises. `stop` and `restart` are in
 the same class.
@@ -50,13 +54,19 @@ class RequestCount:
         return self._enter_now(th)
 
     def leave(self, th: Thread) -> None:
-        """Count a request out. Never waits."""
+        """Count a request out. Never waits, and so may run ahead of its turn."""
         assert self.inside > 0, f"{self.name}: {th!r} leaves, nobody is inside"
         self._charge(th)
         self.inside -= 1
         if self.is_shut and not self.inside and self._closer is not None:
             closer, self._closer = self._closer, None
             th.unblock(closer)
+
+    async def leave_in_turn(self, th: Thread) -> None:
+        """Count a request out once no other processor is due before it."""
+        while th.level and th.proc.clock > self.machine.limit:
+            await th.pause
+        self.leave(th)
 
     async def shutdown(self, th: Thread) -> None:
         """Refuse new requests, then wait until the last has left. The caller is not inside itself.

@@ -7,6 +7,9 @@ lets all waiting readers in.
 Every entry and exit of a reader modifies the lock's one line. That is K42's design and is kept: it does not
 scale with readers, whatever the lock says about sharing.
 
+A release does not wait, not even for its turn, so that it fits in a `finally`: one by a processor whose clock is
+ahead holds from its own time on. `release_r_in_turn` and `release_w_in_turn` are exact, for experiments.
+
 K42: lib/libc/sync/RWLock.H (TmpRWLock over an inner lock).
 Differs: the inner lock is not modelled as a lock of its own; the line's block plays its part. Two threads
 that wait to upgrade would wait for each other for ever: here the second is refused.
@@ -117,6 +120,16 @@ class RWLock(LockBase):
         if self._queue or self._upgrader is not None:
             self._pass_on(th, prefer_writer=True)
 
+    async def release_r_in_turn(self, th: Thread) -> None:
+        """Stop reading once no other processor is due before it."""
+        await self._turn(th)
+        self.release_r(th)
+
+    async def release_w_in_turn(self, th: Thread) -> None:
+        """Stop writing once no other processor is due before it."""
+        await self._turn(th)
+        self.release_w(th)
+
     def downgrade(self, th: Thread) -> None:
         """Go from writing to reading without letting another writer in between; waiting readers at the head
         follow."""
@@ -158,9 +171,13 @@ class RWLock(LockBase):
         self._charge(th)
         self._note_wait(th.proc.clock - arrival)
 
-    async def _acquire_slowly(self, th: Thread, wants_to_write: bool) -> None:
-        while th.level and th.proc.clock > self.machine.limit:  # others must have their turn first
+    async def _turn(self, th: Thread) -> None:
+        """Let all others that are due before *th* go first."""
+        while th.level and th.proc.clock > self.machine.limit:
             await th.pause
+
+    async def _acquire_slowly(self, th: Thread, wants_to_write: bool) -> None:
+        await self._turn(th)
         if self.writer is None and not (self.readers if wants_to_write else self._queue or self._upgrader):
             (self._take_w if wants_to_write else self._take_r)(th)
             return

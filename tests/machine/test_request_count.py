@@ -3,6 +3,7 @@
 import pytest
 
 from k42fs.machine import AlreadyShutDownError, Kind, Machine, RequestCount, Thread
+from k42fs.machine.validation.lock_loop import DIRTY, prototype
 from tests.machine.lab import machine, run
 
 
@@ -73,3 +74,44 @@ def test_leaving_without_entering_is_a_bug() -> None:
             request_count(m).leave(th)
 
     run(m, (0, body))
+
+
+@pytest.mark.parametrize(("in_turn", "least", "most"), [(True, 0.95, 1.05), (False, 1.2, 2.05)])
+def test_leaving_in_turn_keeps_the_lines_ceiling_and_leaving_at_once_may_pass_it(
+    in_turn: bool, least: float, most: float
+) -> None:
+    """Each request moves the line twice if its two additions wait for their turn."""
+    m = Machine(prototype(8))
+    count, done, end = request_count(m), [0], 400_000
+
+    async def body(th: Thread) -> None:
+        while th.proc.clock <= end:
+            assert await count.enter(th)
+            if in_turn:
+                await count.leave_in_turn(th)
+            else:
+                count.leave(th)
+            done[0] += th.proc.clock <= end
+
+    run(m, *((vp, body) for vp in range(8)))
+    assert least <= done[0] * 2 * DIRTY / end <= most
+
+
+@pytest.mark.parametrize("model", ["full", "calls", "off"])
+def test_leaving_in_turn_lets_a_waiting_shutdown_end(model: str) -> None:
+    m = machine(model=model)
+    count, order = request_count(m), list[str]()
+
+    async def request(th: Thread) -> None:
+        assert await count.enter(th)
+        await th.sleep(20_000)
+        order.append("leaves")
+        await count.leave_in_turn(th)
+
+    async def closer(th: Thread) -> None:
+        await th.sleep(10_000)
+        await count.shutdown(th)
+        order.append("shut")
+
+    run(m, (0, request), (1, closer))
+    assert order == ["leaves", "shut"]

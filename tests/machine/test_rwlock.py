@@ -179,3 +179,25 @@ def test_readers_do_not_scale_because_each_modifies_the_lock_line() -> None:
     two, eight = cycles_per_read(2), cycles_per_read(8)
     assert two < 1.2 * eight  # not faster by more than a fifth with four times the processors
     assert cycles_per_read(1) < eight / 2
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_release_in_turn_lets_earlier_processors_go_first(writes: bool) -> None:
+    """Processor 0 works far ahead while it has the lock: what 1 does by then comes before the release."""
+    m = machine(2)
+    lock, order = rwlock(m), list[str]()
+
+    async def holder(th: Thread) -> None:
+        await (lock.acquire_w if writes else lock.acquire_r)(th)
+        th.work(50_000)
+        await (lock.release_w_in_turn if writes else lock.release_r_in_turn)(th)
+        order.append("released")
+
+    async def other(th: Thread) -> None:
+        await th.sleep(10_000)
+        assert len(lock.holders()) == 1
+        order.append("looked")
+
+    run(m, (0, holder), (1, other))
+    assert order == ["looked", "released"]
+    assert lock.holders() == ()
