@@ -25,15 +25,12 @@ from typing import TYPE_CHECKING, Final
 from k42fs.ids import Addr
 from k42fs.machine.layout import WORD_BYTES, Kind, Layout
 from k42fs.machine.locks import FairBLock
-from k42fs.machine.memory import NODE_SHIFT
+from k42fs.machine.memory import LIST_BYTES, LIST_MAX, LIST_MIN, NODE_SHIFT
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
     from k42fs.machine.thread import Thread
 
-LIST_MAX: Final = 4095
-LIST_BYTES: Final = 65536
-LIST_MIN: Final = 4
 LMALLOC: Final = Layout("LMalloc", Kind.LOCAL_STRICT, free=8, spare=8, pad=112)
 GMALLOC: Final = Layout("GMalloc", Kind.GLOBAL_PADDED, lock=16, lists=8, pad=104, returned=8)
 

@@ -6,7 +6,8 @@ import pytest
 
 from k42fs.ids import Addr
 from k42fs.machine import Machine, Thread
-from k42fs.machine.allocator import LIST_MIN, LocalAllocator, PoolAllocator
+from k42fs.machine.allocator import LocalAllocator, PoolAllocator
+from k42fs.machine.memory import LIST_MIN
 from tests.machine.lab import machine, run
 
 

@@ -43,6 +43,13 @@ def test_the_pool_follows_the_hand_off_on_other_machines_too(
     assert rate == pytest.approx(1000 / pool_pair_cycles(config), rel=0.04)
 
 
+@pytest.mark.parametrize(("blocks", "atomics"), [(4, 0), (5, 1), (17, 3)])
+def test_blocks_of_another_node_go_back_by_one_atomic_operation_per_full_list(
+    blocks: int, atomics: int
+) -> None:
+    assert allocators.remote_atomics(5, blocks) == atomics
+
+
 def test_waking_and_interrupts_are_drawn() -> None:
     plots = messages_share_interrupts(Effort.QUICK).plots
     assert [len(plot.series) for plot in plots] == [2, 2]
