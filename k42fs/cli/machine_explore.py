@@ -89,7 +89,7 @@ def _walk(
         outcome = replay_on(explorer, found, make_core)
         row["replay"] = {"core": core_name(), **outcome._asdict()}
         wrong = bool(outcome.difference)
-        verdict = outcome.difference or "every state equal"
+        verdict = outcome.difference or "the copies' states equal"
         say(f"{core_name()} core: {outcome.paths} paths, {outcome.operations} operations: {verdict}", INDENT)
     if with_mutants:
         row["mutants"] = []

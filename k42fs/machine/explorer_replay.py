@@ -2,7 +2,8 @@
 
 The core gets caches in which the explorer's two lines have a set each: L1 of one line, L2 of two. A line is
 evicted by a read of another one of its set that only this processor uses. At the end of each path the copies
-of both lines must be in the states that the explorer's model says.
+of both lines must be in the states that the explorer's model says. Only those are compared: what homes and L1s
+hold, and values, which the core does not have, the explorer alone walks over.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ CoreFactory = Callable[[MachineConfig, Memory], ReplayableCore]
 
 
 class Replay(NamedTuple):
-    """What was replayed; *difference* is "" if core and model agreed throughout."""
+    """What was replayed; *difference* is "" if the copies' states agreed throughout."""
 
     paths: int
     operations: int

@@ -136,6 +136,12 @@ def test_explore_can_replay_and_run_mutants() -> None:
     assert len(rows[1]["mutants"]) > 10
 
 
+def test_a_replay_claims_no_more_than_it_compared() -> None:
+    result = machine("explore", "--protocol", "msi", "--replay")
+    assert result.exit_code == 0
+    assert result.output.count("the copies' states equal") == 3
+
+
 def test_a_protocol_of_no_such_name_is_refused() -> None:
     for args in (["explore", "--protocol", "dragon"], ["protocols", "dragon"]):
         result = machine(*args)
