@@ -139,11 +139,6 @@ class MachineConfig:
         return self.home_busy_cycles + self.memory_busy_cycles
 
     @property
-    def cycles_per_ms(self) -> int:
-        """Cycles in a millisecond."""
-        return self.mhz * 1000
-
-    @property
     def poll_cycles_max(self) -> int:
         """How long a waiter for a blocking lock polls at least."""
         return self.spin_polls * self.poll_cycles

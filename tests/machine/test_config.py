@@ -211,7 +211,3 @@ def test_a_sharer_field_holds_what_its_format_makes_of_its_bits() -> None:
     assert config.sharer_pointers == 6
     assert replace(config, processors=1).sharer_pointers == 64
     assert replace(config, sharer_format="coarse", sharer_bits=100).sharer_group == 11
-
-
-def test_time_follows_from_the_clock() -> None:
-    assert preset("origin-128").cycles_per_ms == 195_000

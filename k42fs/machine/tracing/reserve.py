@@ -71,14 +71,6 @@ class Buffers:
         self.counts = [0] * self.number
         self.tainted: set[int] = set()
 
-    def k42_counts(self) -> list[int]:
-        """Return the counts as K42 shows them: `size` is complete, and so is a buffer not yet used."""
-        lap, current = divmod(self.index // self.size, self.number)
-        return [
-            count - (lap if buffer <= current else lap - 1) * self.size
-            for buffer, count in enumerate(self.counts)
-        ]
-
     def log(self, event_id: int, payload: Sequence[int]) -> Steps:
         """Log one event. Another logger may come between any two steps."""
         length = 1 + len(payload)

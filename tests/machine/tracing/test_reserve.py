@@ -15,6 +15,15 @@ from k42fs.machine.tracing.reserve import FILLER, Access, Buffers, Step, Steps
 SIZE, NUMBER = 16, 4
 
 
+def k42_counts(buffers: Buffers) -> list[int]:
+    """Return the counts as K42 shows them: `size` is complete, and so is a buffer not yet used."""
+    lap, current = divmod(buffers.index // buffers.size, buffers.number)
+    return [
+        count - (lap if buffer <= current else lap - 1) * buffers.size
+        for buffer, count in enumerate(buffers.counts)
+    ]
+
+
 class Wrong(AssertionError):
     """The checks below caught something."""
 
@@ -114,7 +123,7 @@ def test_what_is_delivered_is_whole_and_in_order_and_the_rest_is_counted(sleeps:
         delivered += len(race.delivered)
         discarded += race.buffers.discarded
         assert len(race.delivered) <= race.logged
-        assert race.buffers.k42_counts()[race.buffers.index // SIZE % NUMBER] == race.buffers.index % SIZE
+        assert k42_counts(race.buffers)[race.buffers.index // SIZE % NUMBER] == race.buffers.index % SIZE
     assert delivered > 5000
     assert discarded > 0
 
@@ -197,13 +206,13 @@ def test_one_who_slept_a_lap_and_then_completes_the_count_is_not_believed() -> N
 
 def test_reset_leaves_k42s_counts() -> None:
     buffers = Buffers(8, 4, lambda: 0)
-    assert (buffers.k42_counts(), buffers.index) == ([0, 8, 8, 8], 0)
+    assert (k42_counts(buffers), buffers.index) == ([0, 8, 8, 8], 0)
     log(buffers, 9)
-    assert buffers.k42_counts() == [8, 8, 2, 8]
+    assert k42_counts(buffers) == [8, 8, 2, 8]
     log(buffers, 9)
-    assert buffers.k42_counts() == [4, 8, 8, 8]
+    assert k42_counts(buffers) == [4, 8, 8, 8]
     buffers.reset()
-    assert (buffers.k42_counts(), buffers.index, taken(buffers)) == ([0, 8, 8, 8], 0, None)
+    assert (k42_counts(buffers), buffers.index, taken(buffers)) == ([0, 8, 8, 8], 0, None)
 
 
 class StampsFirst(Buffers):
