@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,11 +111,12 @@ def run(
 ) -> str:
     """Run a program to its end and return what it printed; fail with that if it exits with another *status*.
 
-    Output goes to a file, not a pipe: a daemon left behind may keep the descriptor, and must not hold us up.
+    Output goes to a file, not a pipe: a daemon left behind may keep the descriptor, and must not hold us up. The
+    file is in memory: the caller may be a user who cannot write where the tests keep theirs.
     On time-out the whole process group is killed.
     """
     command = [program(str(argv[0])) if "/" not in str(argv[0]) else str(argv[0]), *map(str, argv[1:])]
-    with tempfile.TemporaryFile() as output:
+    with open(os.memfd_create("output"), "w+b") as output:
         process = subprocess.Popen(
             command,
             cwd=cwd,
