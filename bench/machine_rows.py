@@ -39,8 +39,6 @@ def core_for(config: MachineConfig) -> CoherenceCore:
 
 def _batch(config: MachineConfig, trace: TraceArrays) -> Iterator[float]:
     core, clocks = core_for(config), [0] * config.processors
-    if core.name == "pure":
-        trace = TraceArrays(*(column[: len(column) // 10] for column in trace))
     core.run(trace, clocks)  # the caches are cold before
     while True:
         start = time.process_time()
