@@ -46,7 +46,8 @@ class TraceGroup(click.Group):
         return found
 
 
-@click.group(cls=TraceGroup)
+# Hidden until mounts record: a reader of recordings is of no use to those who cannot make one.
+@click.group(cls=TraceGroup, hidden=True)
 def trace() -> None:
     """Recordings of everything a mount did, and the reports that read them.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ def test_help_lists_every_command_with_a_whole_sentence(width: int) -> None:
     assert done.exit_code == 0
     listed = done.output.partition("Commands:\n")[2]
     assert "mount-helper" not in listed
+    assert not any(line.startswith("  trace ") for line in listed.splitlines()), "no mount records yet"
     text = " ".join(listed.split())
     for sentence in (
         "status List the k42fs mounts, and whether their daemons answer.",
@@ -53,6 +56,21 @@ def test_no_command_shows_the_help_and_help_ends_well() -> None:
     assert "Commands:" in CliRunner().invoke(cli, [], prog_name="k42fs").output
     assert CliRunner().invoke(cli, ["--help"], prog_name="k42fs").exit_code == 0
     assert CliRunner().invoke(cli, ["machine", "explore", "--help"], prog_name="k42fs").exit_code == 0
+
+
+def test_python_runs_the_package_as_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "k42fs", "presets", "--nonsense"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("k42fs: No such option")
+    assert done.stderr.endswith("see 'k42fs presets --help'\n")
+
+
+def test_commands_on_recordings_work_though_hidden() -> None:
+    done = CliRunner().invoke(cli, ["trace", "--help"], prog_name="k42fs")
+    assert done.exit_code == 0
+    assert "kmon" in done.output.partition("Commands:\n")[2]
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
