@@ -94,7 +94,11 @@ def allocation(effort: Effort) -> Findings:
     sweep = effort.pick(quick=(1, 2, 4, 16), normal=(1, 2, 4, 8, 16, 32))
     local = {n: pairs(n, True) for n in sweep}
     pool = {n: pairs(n, False)[0] for n in sweep}
-    checks = [Check(f"own lists, P={n}, to P=1", n, local[n][0] / local[1][0], relative(0.01)) for n in sweep]
+    checks = [
+        Check(f"own lists, P={n}, to P=1", n, local[n][0] / local[1][0], relative(0.01))
+        for n in sweep
+        if n > 1
+    ]
     checks += [Check(f"own lists, P={n}: misses when warm", 0, local[n][1], SAME) for n in sweep]
     checks += [
         Check(f"pool, P={n}, to P=4", pool[4], pool[n], relative(0.05), "pairs/kcycle")

@@ -18,7 +18,7 @@ WIDTH = 80
 INDENT = " " * 6
 Cells = tuple[str, str, str, str, str]
 
-COLUMNS = ("experiment", "check", "expected", "observed", "tolerance", "unit", "verdict", "seconds")
+COLUMNS = ("experiment", "check", "expected", "observed", "tolerance", "unit", "verdict", "seconds", "error")
 
 
 def number(value: Value) -> str:
@@ -94,16 +94,17 @@ def as_json(outcomes: Iterable[Outcome]) -> str:
 
 
 def as_csv(outcomes: Iterable[Outcome]) -> str:
-    """Return one row per check; an experiment without checks has one row with its verdict."""
+    """Return one row per check; an experiment without checks has one row with its verdict and the error, which is
+    the traceback or what it waits for."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for o in outcomes:
         for c in o.findings.checks:
             figures = (c.expected, c.observed, str(c.tolerance), c.unit, c.verdict)
-            writer.writerow((o.number, c.label, *figures, f"{o.seconds:.2f}"))
+            writer.writerow((o.number, c.label, *figures, f"{o.seconds:.2f}", ""))
         if not o.findings.checks:
-            writer.writerow((o.number, "", "", "", "", "", o.verdict, f"{o.seconds:.2f}"))
+            writer.writerow((o.number, "", "", "", "", "", o.verdict, f"{o.seconds:.2f}", o.error))
     return out.getvalue()
 
 

@@ -103,6 +103,10 @@ def test_csv_has_a_row_per_check_and_one_for_what_has_none(outcomes: list[Outcom
         ("E10", "twice two", "PASS"),
         ("E11", "", NOT_AVAILABLE),
     ]
+    errors = {row["experiment"]: row["error"] for row in rows if row["error"]}
+    assert list(errors) == ["E9", "E11"]
+    assert "RuntimeError: no such machine" in errors["E9"]
+    assert errors["E11"] == "comes with the moon"
 
 
 def test_the_command_fails_if_an_experiment_does(sampled: CliRunner) -> None:
