@@ -84,9 +84,9 @@ def collapse(effort: Effort) -> Findings:
     for kind, rates in RATE.items():
         for n, rate in rates.items():
             if n in found[kind]:
-                tolerance = relative(0.1 if n in KNEE else 0.05)
+                tolerance = relative(0.1 if n in KNEE and kind != "mcs" else 0.05)
                 if rate < 20:
-                    tolerance = between(rate - 1, rate + 1)  # a figure of two digits
+                    tolerance = between(rate - 1, rate + 1)  # 5 % is less than the figure's last digit
                 checks.append(Check(f"{kind}, P={n}", rate, found[kind][n], tolerance, "acquisitions/Mcycle"))
     if 12 in sweep:
         at_12 = found["tas"][12]
