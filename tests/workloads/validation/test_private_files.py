@@ -10,7 +10,7 @@ from k42fs.workloads.validation.private_files import VARIANTS, Process, Site, pr
 def test_independent_requests_scale() -> None:
     findings = private_files(Effort.QUICK)
     assert [check for check in findings.checks if not check.passed] == []
-    assert len(findings.checks) == 2 * len(VARIANTS)
+    assert len(findings.checks) == 2 * (len(VARIANTS) + 1)  # the last one cold as well
 
 
 def test_requests_for_one_file_do_not() -> None:
@@ -27,3 +27,17 @@ def test_a_rate_is_per_million_cycles_of_each_process(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Process, "tick", tick, raising=False)
     assert Site(2).rate("tick", 10_000) == 2 * 2000
+
+
+def test_a_burst_counts_from_its_first_operation_and_a_loop_after_the_warm_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow_at_first(process: Process, th: Thread) -> None:
+        th.work(500 if process in warm else 5_000)
+        warm.add(process)
+
+    monkeypatch.setattr(Process, "slow_at_first", slow_at_first, raising=False)
+    warm = set[Process]()
+    assert Site(1).rate("slow_at_first", 10_000, is_cold=True) == 11 * 100  # 5000, then ten of 500
+    warm.clear()
+    assert Site(1).rate("slow_at_first", 10_000) == 2000
