@@ -52,6 +52,21 @@ def list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    width = screen_width()
+    _print_table(*_preset_table(configs, rows, width), width)
+    click.echo()
+    about = (
+        f"Unverified values are labelled '{MODEL_PRESET}': 'k42fs machine show PRESET' names each with its"
+        " source. Machines with a bus snoop, all others have a directory."
+    )
+    for line in wrapped(about, width):
+        click.echo(line)
+
+
+def _preset_table(
+    configs: list[MachineConfig], rows: list[dict[str, Any]], width: int
+) -> tuple[list[list[str]], str]:
+    """Return the table of presets, and the side that each column keeps to, as far as *width* has room for it."""
     table = [[name for name, _ in PRESET_COLUMNS]]
     for config, row in zip(configs, rows, strict=True):
         table.append(
@@ -68,19 +83,12 @@ def list_presets(as_json: bool) -> None:
                 f"{row['model_preset']} of {row['values']}",
             ]
         )
-    sides, width = "".join(side for _, side in PRESET_COLUMNS), screen_width()
+    sides = "".join(side for _, side in PRESET_COLUMNS)
     if width_of(table) > width:
         place = table[0].index(LEFT_OUT_FIRST)
         table = [[*row[:place], *row[place + 1 :]] for row in table]
         sides = sides[:place] + sides[place + 1 :]
-    _print_table(table, sides, width)
-    click.echo()
-    about = (
-        f"Unverified values are labelled '{MODEL_PRESET}': 'k42fs machine show PRESET' names each with its"
-        " source. Machines with a bus snoop, all others have a directory."
-    )
-    for line in wrapped(about, width):
-        click.echo(line)
+    return table, sides
 
 
 def show_preset(name: str, as_json: bool) -> None:

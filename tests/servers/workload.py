@@ -25,7 +25,7 @@ from k42fs.servers.rename import EXCHANGE
 from k42fs.servers.system import System, SystemOptions
 
 PROCESSORS: Final = 4
-PLACES: Final = (b"/", b"/work", b"/work/deep", b"/one", b"/one/sub", b"/alias", b"/work/two")
+PLACES: Final = (b"/", b"/home", b"/home/deep", b"/one", b"/one/sub", b"/alias", b"/home/two")
 NAMES: Final = tuple(b"n%d" % number for number in range(6))
 CLEAN_UP_CYCLES: Final = 50_000
 
@@ -154,10 +154,10 @@ class Run:
         system = self.system
         system.cos.activate(th)
         root = Server(th, system.root_entry.server)
-        work = await root.call("mkdir", system.root_tree.root_file(), b"work", 0o755)
-        await root.call("mkdir", work, b"deep", 0o755)
+        home = await root.call("mkdir", system.root_tree.root_file(), b"home", 0o755)
+        await root.call("mkdir", home, b"deep", 0o755)
         await system.attach(th, "ramfs", PathName.parse(b"/one"), 1 << 20, False)
-        await system.bind(th, PathName.parse(b"/work"), PathName.parse(b"/alias"), True)
+        await system.bind(th, PathName.parse(b"/home"), PathName.parse(b"/alias"), True)
         system.cos.deactivate(th)
 
     async def _work(self, th: Thread, random: Random, operations: int) -> None:
@@ -187,7 +187,7 @@ class Run:
     async def _administrate(self, th: Thread, random: Random, changes: int) -> None:
         """Attach, bind, detach, and end servers that nobody uses any more."""
         system = self.system
-        spots = [PathName.parse(path) for path in (b"/work/two", b"/one/sub", b"/alias")]
+        spots = [PathName.parse(path) for path in (b"/home/two", b"/one/sub", b"/alias")]
         for _ in range(changes):
             where = random.choice(spots)
             what = random.choice(("attach", "bind", "detach", "detach"))
@@ -197,7 +197,7 @@ class Run:
                 if what == "attach":
                     await system.attach(th, "ramfs", where, 1 << 18, random.random() < 0.5)
                 elif what == "bind":
-                    await system.bind(th, PathName.parse(b"/work/deep"), where, random.random() < 0.5)
+                    await system.bind(th, PathName.parse(b"/home/deep"), where, random.random() < 0.5)
                 else:
                     await system.detach(th, where)
                 self.outcomes[what] += 1
