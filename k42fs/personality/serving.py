@@ -37,7 +37,6 @@ P = ParamSpec("P")
 WAIT_SECONDS_MAX: Final = 60.0
 """An operation parked longer than this is a bug of ours: it is logged and answered EIO, and the mount lives on."""
 
-
 HOLD_SECONDS: Final = 0.005
 """How long a request waits for callers that are behind in virtual time. Who brings none by then is thinking."""
 
