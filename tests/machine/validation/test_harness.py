@@ -144,8 +144,7 @@ def test_measured_points_lie_above_expected_ones() -> None:
     assert "a" in "".join(curve(Plot(title="t", x="x", y="y", series=both))[1:-3])
 
 
-def test_pictures_are_drawn_where_matplotlib_is_installed(outcomes: list[Outcome], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_pictures_are_drawn_into_png_files(outcomes: list[Outcome], tmp_path: Path) -> None:
     (path,) = machine_validate.draw(outcomes, tmp_path)
     assert path.name == "E10.png"
     assert path.read_bytes().startswith(b"\x89PNG")
