@@ -8,6 +8,8 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     history.py        when a resource was busy
     memory.py         modelled addresses and who is there
     trace.py          event rings
+    tracing/          events of every floor, recorded
+    machine_trace.py  a machine's tracer
     processor.py      one processor's clock and accounts
     core.py           what is asked of a coherence model
     directory.py      lines and caches: their state

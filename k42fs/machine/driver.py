@@ -28,6 +28,7 @@ from k42fs.machine.interrupts import Interrupts
 from k42fs.machine.latencies import Latencies
 from k42fs.machine.layout import WORD_BYTES, Kind, Layout, Reference, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
+from k42fs.machine.machine_trace import MachineTrace
 from k42fs.machine.memory import Memory, UnmodelledMemory
 from k42fs.machine.messages import Messages
 from k42fs.machine.pace import Pace
@@ -43,6 +44,7 @@ from k42fs.machine.watch import Watchers
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
+    from k42fs.machine.tracing.tracer import Tracer
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class Machine:
             Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), parts.make_ring(config.ring_events))
             for vp in range(config.processors)
         ]
+        self.trace = MachineTrace(self)
         self.contended = ContendedLocks()
         self.script_calls: defaultdict[Script, int] = defaultdict(int)
         self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
@@ -131,6 +134,8 @@ class Machine:
             th.unblocked = False
             proc.free_threads.append(th)
         self._live.run_woken()
+        if proc.on.control:
+            self.trace.poll(proc)
 
     def drive(self, coro: Coroutine[Any, Any, T]) -> T:
         """Run an operation to its end and return its value.
@@ -186,9 +191,10 @@ class Machine:
         return self._scheduler.event_hash()
 
     def close(self) -> None:
-        """End all threads that have not ended."""
+        """End all threads that have not ended, and what is being recorded."""
         self._scheduler.close()
         self._live.close()
+        self.trace.close()
 
     # --- what threads and locks ask for
 
@@ -334,6 +340,11 @@ class Machine:
             self._scheduler.make_ready(other, at)
 
     # --- looking at it
+
+    @property
+    def tracer(self) -> Tracer:
+        """What records events of this machine."""
+        return self.trace.tracer
 
     @property
     def now(self) -> int:

@@ -90,6 +90,7 @@ cdef class FastScheduler:
     cdef list processors
     cdef dict interrupts  # by serial
     cdef Py_ssize_t limit_at  # where the machine's `limit` is
+    cdef bint is_traced
     cdef uint64_t seed
     cdef int64_t lookahead, poll_cycles, patience_cycles, serial, progress_at
     cdef Entry *heap
@@ -117,6 +118,7 @@ cdef class FastScheduler:
             raise MemoryError
         for vp in range(len(self.processors)):
             self.posted_at[vp] = -1
+        machine.trace.on_mask.append(self.mask_changed)
 
     def __dealloc__(self):
         free(self.heap)
@@ -196,6 +198,10 @@ cdef class FastScheduler:
         self.count = 0
         self.interrupts.clear()
         self.unfinished = 0
+
+    def mask_changed(self, mask):
+        """Remember whether anything is recorded."""
+        self.is_traced = mask != 0
 
     cdef int post(self, int64_t vp, int64_t at) except -1:
         """Let the heap wake processor *vp* at time *at* instead of whenever it would have."""
@@ -286,6 +292,8 @@ cdef class FastScheduler:
         else:
             set_int_slot(self.machine, self.limit_at, NEVER)
         self.note(self.serials[vp], vp, clock, get_int_slot(th, TH_NUMBER))
+        if self.is_traced:
+            self.machine.trace.poll(proc)
         return self.step(th, proc, vp)
 
     cdef int step(self, object th, object proc, int64_t vp) except -1:

@@ -12,19 +12,27 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from k42fs.ids import VP, Addr
+from k42fs.machine.tracing.switches import ALL_OFF, SILENT
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.machine.trace import Ring
+    from k42fs.machine.tracing.emitters import Emitters
+    from k42fs.machine.tracing.switches import Switches
 
 
 class Processor:
-    """One virtual processor. At most one of its threads runs; the others wait in `ready` or elsewhere."""
+    """One virtual processor. At most one of its threads runs; the others wait in `ready` or elsewhere.
+
+    Tracing: `if proc.on.lock: proc.emit.lock_release(...)`. Neither may be kept: the tracer, when it is made, puts
+    its own here.
+    """
 
     __slots__ = (
         "calls",
         "clock",
         "current",
+        "emit",
         "free_threads",
         "idle",
         "interrupt_at",
@@ -32,6 +40,7 @@ class Processor:
         "ltt_base",
         "mailbox",
         "node",
+        "on",
         "operations",
         "posted_at",
         "ready",
@@ -57,6 +66,8 @@ class Processor:
         self.ltt: MutableMapping[Any, Any] = {}  # the objects floor puts its local table here
         self.ltt_base = ltt_base
         self.ring = ring
+        self.on: Switches = ALL_OFF
+        self.emit: Emitters = SILENT
         self.free_threads: list[Thread] = []  # LIFO: the hottest stack first
         # Of the deterministic driver:
         self.current: Thread | None = None

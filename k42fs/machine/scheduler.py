@@ -204,6 +204,8 @@ class Scheduler:
         self._log.extend((proc.serial, proc.vp, proc.clock, th.number))
         if len(self._log) >= FLUSH_AT:
             self._flush()
+        if proc.on.control:
+            self._machine.trace.poll(proc)
         self._step(th, proc)
 
     def _step(self, th: Thread, proc: Processor) -> None:

@@ -93,7 +93,8 @@ class Thread:
     """One K42 thread. `held`: locks it holds, oldest first. `creds`: on whose behalf it runs, set by the
     front end.
 
-    `generation` belongs to the objects floor, which counts active threads; `number` is dense per machine.
+    `generation` belongs to the objects floor, which counts active threads, `depth` too: traced calls it is in.
+    `number` is dense per machine.
     """
 
     __slots__ = (
@@ -104,6 +105,7 @@ class Thread:
         "coro",
         "creds",
         "daemon",
+        "depth",
         "generation",
         "granted_at",
         "has_mail",
@@ -143,6 +145,7 @@ class Thread:
         self.unblocked = False
         self.has_mail = False
         self.daemon = False
+        self.depth = 0
         self.coro: Any = None
         self.outcome: tuple[Any, BaseException | None] = (None, None)
         self.suspended: Any = None

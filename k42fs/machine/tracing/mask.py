@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from k42fs.errors import ConfigError
-from k42fs.machine.tracing.schema import load, snake
+from k42fs.machine.tracing.schema import load
+from k42fs.machine.tracing.switches import Switches as Switches
 
 MEM: Final = 1 << 2
 LOCK: Final = 1 << 3
@@ -57,83 +58,6 @@ PRESETS: Final[Mapping[str, int]] = MappingProxyType(
         "generations": CONTROL | CLUST_OBJ | EXCEPTION,
     }
 )
-
-
-class Switches:
-    """What call sites test, a bool for each class: `if proc.on.lock:`.
-
-    A third of the cost of a test of the mask's bit: CPython adds and compares small numbers fast, "&" not.
-    """
-
-    __slots__ = (
-        "alloc",
-        "app",
-        "cache",
-        "clust_obj",
-        "control",
-        "dbg",
-        "default",
-        "disk",
-        "exception",
-        "fs",
-        "fuse",
-        "hw_perf_mon",
-        "info",
-        "io",
-        "lib_c",
-        "linux",
-        "lock",
-        "mem",
-        "meta",
-        "misc",
-        "misc_kern",
-        "mpi",
-        "omp",
-        "proc",
-        "res_mgr",
-        "scheduler",
-        "swap",
-        "test",
-        "user",
-    )
-
-    alloc: bool
-    app: bool
-    cache: bool
-    clust_obj: bool
-    control: bool
-    dbg: bool
-    default: bool
-    disk: bool
-    exception: bool
-    fs: bool
-    fuse: bool
-    hw_perf_mon: bool
-    info: bool
-    io: bool
-    lib_c: bool
-    linux: bool
-    lock: bool
-    mem: bool
-    meta: bool
-    misc: bool
-    misc_kern: bool
-    mpi: bool
-    omp: bool
-    proc: bool
-    res_mgr: bool
-    scheduler: bool
-    swap: bool
-    test: bool
-    user: bool
-
-    def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, False)
-
-    def set(self, mask: int) -> None:
-        for each in load().classes:
-            setattr(self, snake(each.name), bool(mask & each.bit))
 
 
 def all_classes() -> int:

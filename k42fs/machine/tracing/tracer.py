@@ -23,11 +23,12 @@ from k42fs.machine.tracing.ctf import metadata
 from k42fs.machine.tracing.definitions import Definitions, Numbers
 from k42fs.machine.tracing.emitters import Emitters, make_emitters
 from k42fs.machine.tracing.losses import Losses
-from k42fs.machine.tracing.mask import CONTROL, INFO, META, Switches, with_control
+from k42fs.machine.tracing.mask import CONTROL, INFO, META, with_control
 from k42fs.machine.tracing.packets import NAMES_CPU, ROOM_WORDS
 from k42fs.machine.tracing.recordings import DirectoryRecording, Recording, RingRecording
 from k42fs.machine.tracing.schema import load
 from k42fs.machine.tracing.stream import Packet, Stream
+from k42fs.machine.tracing.switches import Switches
 
 DRAIN_WORDS: Final = 4 * ROOM_WORDS
 RING_PACKETS: Final = 16
@@ -66,8 +67,8 @@ class Tracer:
     """Traces *processors*. *settings* go into the metadata and into the preamble: preset, seed, policies.
 
     *describe* is called at each change to on, to name what is alive (`tracer.emit[0].clust_obj_object_name`).
-    *host_clock* gives ns since the epoch. `on_mask` functions are called after each change of the mask, with
-    it; `sources` before packets are made, to emit what they have kept back.
+    *host_clock* gives ns since the epoch; a deterministic run has none. `on_mask` functions are called after each
+    change of the mask, with it; `sources` before packets are made, to emit what they have kept back.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Tracer:
         processors: Sequence[Traced],
         ticks_per_second: int,
         settings: Mapping[str, str | int] | None = None,
-        host_clock: Callable[[], int] = _no_clock,
+        host_clock: Callable[[], int] | None = None,
         describe: Callable[[Tracer], None] | None = None,
         ring_packets: int = RING_PACKETS,
         ring_wraps: bool = True,
@@ -83,11 +84,14 @@ class Tracer:
         self.mask = 0
         self.ticks_per_second = ticks_per_second
         self.settings = dict(settings or {})
-        self.named_lines: set[int] = set()  # addresses of lines named since the recording began
+        # What was named since the recording began: addresses of lines and of other things; refs.
+        self.named_lines: set[int] = set()
+        self.named: set[int] = set()
+        self.named_objects: set[int] = set()
         self.on_mask: list[Callable[[int], None]] = []
         self.sources: list[Callable[[], None]] = []
         self._processors = processors
-        self._host_clock = host_clock
+        self._host_clock = host_clock or _no_clock
         self._describe = describe
         self._ring_packets, self._ring_wraps = ring_packets, ring_wraps
         self._serial = 0
@@ -117,7 +121,8 @@ class Tracer:
         for emit, stream in zip(self.emit, self._streams, strict=True):
             emit.bind(stream.words.extend, self._names.words.extend)
         self._definitions = Definitions()
-        self.named_lines.clear()
+        for named in (self.named_lines, self.named, self.named_objects):
+            named.clear()
         self._events = 0
         self._losses = Losses()
 

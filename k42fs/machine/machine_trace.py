@@ -1,0 +1,133 @@
+"""A machine and its tracer: made when it is first asked for, told about the machine, and kept going.
+
+What runs operations looks at `proc.on.control`, which is on whenever anything is, and then calls `poll`. The tracer
+observes: nothing here touches a clock, a cache or a count.
+
+With model=off clocks stand still, so stamps come from the host's clock; in a deterministic run, which must not
+know that, they only count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from k42fs.machine.tracing.switches import ALL_OFF, SILENT
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+    from k42fs.machine.processor import Processor
+    from k42fs.machine.tracing.emitters import Emitters
+    from k42fs.machine.tracing.switches import Switches
+    from k42fs.machine.tracing.tracer import Traced, Tracer
+
+HEARTBEAT_CYCLES: Final = 10**9
+
+
+class _Clockless:
+    """What the tracer has for a processor whose clock stands still."""
+
+    __slots__ = ("_now", "emit", "on")
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self.on: Switches = ALL_OFF
+        self.emit: Emitters = SILENT
+
+    @property
+    def clock(self) -> int:
+        return self._now()
+
+
+class MachineTrace:
+    """The tracer of *machine*, and who has a part in its recordings.
+
+    Floors above add to these at any time. `describers` are called at each change to on, to name what is alive;
+    `sources` before packets are made, to emit what they have kept back; `on_mask` after each change of the mask,
+    with it. `settings`, for the metadata, must be there before the tracer is first asked for. `calls` gives the next
+    number of a call, of objects or of servers.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        config = machine.config
+        self.settings: dict[str, str | int] = {
+            "preset": config.name,
+            "model": machine.model,
+            "nodes": config.nodes,
+            "processors_per_node": config.processors_per_node,
+            "mhz": config.mhz,
+            "line_bytes": config.line_bytes,
+            "protocol": config.protocol,
+            "interconnect": config.interconnect,
+            "seed": config.seed,
+            "live": int(machine.live),
+        }
+        self.describers: list[Callable[[Tracer], None]] = []
+        self.sources: list[Callable[[], None]] = []
+        self.on_mask: list[Callable[[int], None]] = []
+        self.calls = count(1)
+        self._machine = machine
+        self._tracer: Tracer | None = None
+        self._beat_at = 0
+
+    @property
+    def tracer(self) -> Tracer:
+        """The machine's tracer. Until somebody asks for it nothing of tracing is even loaded."""
+        if self._tracer is None:
+            self._tracer = self._make()
+        return self._tracer
+
+    def _make(self) -> Tracer:
+        from k42fs.machine.tracing.tracer import (
+            Tracer,
+        )  # here: it takes a while, and most machines are not traced
+
+        machine, processors = self._machine, self._machine.processors
+        traced = (
+            [_Clockless(self._time_source()) for _ in processors] if machine.model == "off" else processors
+        )
+        ticks = machine.config.mhz * 10**6
+        host_clock = self._host_clock if machine.live else None
+        tracer = Tracer(traced, ticks, self.settings, host_clock, self._describe)
+        for proc, each in zip(processors, traced, strict=True):
+            proc.on, proc.emit = each.on, each.emit
+        tracer.sources.append(self._flush)
+        tracer.on_mask.append(self._mask_changed)
+        return tracer
+
+    def _time_source(self) -> Callable[[], int]:
+        machine = self._machine
+        if not machine.live:
+            return count().__next__
+        start = machine.wall_clock_ns()
+        mhz = machine.config.mhz
+        return lambda: max(0, machine.wall_clock_ns() - start) * mhz // 1000
+
+    def _host_clock(self) -> int:
+        return self._machine.wall_clock_ns()
+
+    def _describe(self, tracer: Tracer) -> None:
+        for describe in self.describers:
+            describe(tracer)
+
+    def _flush(self) -> None:
+        for flush in self.sources:
+            flush()
+
+    def _mask_changed(self, mask: int) -> None:
+        for changed in self.on_mask:
+            changed(mask)
+
+    def poll(self, proc: Processor) -> None:
+        """Keep a recording going, *proc* being between two operations. Only while something is on."""
+        tracer = self.tracer
+        tracer.poll(proc.vp)
+        if proc.clock >= self._beat_at:
+            self._beat_at = proc.clock + HEARTBEAT_CYCLES
+            tracer.heartbeat()
+
+    def close(self) -> None:
+        """End what is being recorded; a directory is complete then."""
+        if self._tracer is not None:
+            self._tracer.stop()
