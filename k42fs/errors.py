@@ -6,13 +6,12 @@ K42: SysStatus carried (class code, errno, site code); the traceback is our site
 from __future__ import annotations
 
 import errno as _e
-from typing import ClassVar
 
 
 class K42Error(Exception):
     """A failure the client must see. Not a bug: a bug is any other exception."""
 
-    errno: ClassVar[int] = _e.EIO
+    errno: int = _e.EIO  # a class attribute, but for failures that pass on another one's
 
 
 class ConfigError(K42Error):
@@ -131,3 +130,31 @@ class NotImplementedByServerError(K42Error):
 
 class NoDeviceError(K42Error):
     errno = _e.ENXIO
+
+
+class UnknownImplementationError(K42Error):
+    """EINVAL: a kind of object has no implementation of that name."""
+
+    errno = _e.EINVAL
+
+
+class NotSwappableError(K42Error):
+    """EOPNOTSUPP: the object cannot be replaced, or not by this implementation."""
+
+    errno = _e.EOPNOTSUPP
+
+
+class InTransitionError(K42Error):
+    """EBUSY: the object is being replaced or destroyed, or waiting would be waiting for oneself."""
+
+    errno = _e.EBUSY
+
+
+class SwapAbortedError(K42Error):
+    """The old implementation is back. ETIMEDOUT past a deadline, else the errno of what failed."""
+
+    errno = _e.ETIMEDOUT
+
+    def __init__(self, reason: str, errno: int = _e.ETIMEDOUT) -> None:
+        super().__init__(reason)
+        self.errno = errno

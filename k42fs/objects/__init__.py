@@ -8,6 +8,8 @@
 | generations.py    | active threads, two-generation counters, markers                                    |
 | destruction.py    | deferred destruction: delete sets, the token, the return of refs                    |
 | debug_checks.py   | one-call reps: catches clients that cache a rep                                     |
+| transfer.py       | forms of state that one implementation of an object hands another                   |
+| implementations.py | the implementations that each kind of object can have, by name                     |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |

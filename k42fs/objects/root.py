@@ -29,6 +29,8 @@ from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.locks import FairBLock
 from k42fs.objects.default_object import AnyRep
+from k42fs.objects.implementations import kind_of
+from k42fs.objects.transfer import NOTHING, TransferType, TransferTypes, is_first
 from k42fs.objects.translation import WellKnown
 
 if TYPE_CHECKING:
@@ -97,15 +99,18 @@ def processors(vp_set: int) -> Iterator[VP]:
 class CObjRoot:
     """What all roots share: a ref, an address, and the set of processors that calls may have reached.
 
-    Roots with another idea of reps derive from it and implement `handle_miss`.
+    Roots with another idea of reps derive from it and implement `rep_for`. With *ref*, that of another object
+    which this one is to replace, nothing is published (K42: skipInstall).
     """
 
-    __slots__ = ("addr", "cos", "ref", "trans_set")
+    __slots__ = ("__weakref__", "addr", "cos", "ref", "trans_set")
 
-    def __init__(self, cos: COSMgr, layout: Layout, vp: VP, at: WellKnown | None) -> None:
+    def __init__(
+        self, cos: COSMgr, layout: Layout, vp: VP, at: WellKnown | None, ref: Ref | None = None
+    ) -> None:
         self.cos = cos
         self.trans_set = 0
-        self.ref: Ref = cos.publish(vp, self, at)  # first: it may refuse
+        self.ref: Ref = cos.publish(vp, self, at) if ref is None else ref  # first: it may refuse
         self.addr: Addr = cos.memory.alloc(vp, layout, layout.kind, owner=self)
 
     def label(self) -> str:
@@ -114,7 +119,12 @@ class CObjRoot:
 
     @property
     def type_name(self) -> str:
-        return type(self).__name__.removesuffix("Root")
+        return kind_of(self) or type(self).__name__.removesuffix("Root")
+
+    @property
+    def speaker(self) -> Any:  # noqa: ANN401
+        """Whose class tells the object's kind and implementation: the root's, or that of its only rep."""
+        return self
 
     @property
     def cleanup_set(self) -> int:
@@ -122,8 +132,35 @@ class CObjRoot:
         return 0
 
     async def handle_miss(self, th: Thread) -> AnyRep:
-        """Return the rep for th's processor; see `MissHandler`."""
-        raise NotImplementedError(f"{type(self).__name__} must implement handle_miss")
+        """Install the rep for th's processor in its entry; see `MissHandler`."""
+        rep = await self.rep_for(th)
+        th.proc.ltt[self.ref] = rep
+        return rep
+
+    async def rep_for(self, th: Thread) -> AnyRep:
+        """Return the rep for th's processor, made if need be, and leave the processor's entry as it is."""
+        raise NotImplementedError(f"{type(self).__name__} must implement rep_for or handle_miss")
+
+    # Replacement by another implementation: see `transfer.py`. By default there is none.
+
+    @property
+    def exports(self) -> TransferTypes:
+        return NOTHING
+
+    @property
+    def imports(self) -> TransferTypes:
+        return NOTHING
+
+    async def export_state(self, th: Thread, kind: TransferType, vps: int) -> object | None:
+        """Return what th's processor hands on, None for nothing. It stays valid here until `committed`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement export_state")
+
+    async def import_state(self, th: Thread, state: object | None, kind: TransferType, vps: int) -> None:
+        """Take in what was exported on th's processor. Whatever it raises, the old object goes on."""
+        raise NotImplementedError(f"{type(self).__name__} must implement import_state")
+
+    def committed(self, th: Thread) -> None:
+        """The new implementation is in force: the old one forgets what it has handed over."""
 
     async def start_cleanup(self, th: Thread) -> None:
         """Free what there is, as no call can come any more. Subclasses free their reps first."""
@@ -151,8 +188,15 @@ class SingleRepRoot(CObjRoot):
 
     __slots__ = ("rep",)
 
-    def __init__(self, cos: COSMgr, rep: AnyRep, vp: VP = FIRST_VP, at: WellKnown | None = None) -> None:
-        super().__init__(cos, SINGLE, vp, at)
+    def __init__(
+        self,
+        cos: COSMgr,
+        rep: AnyRep,
+        vp: VP = FIRST_VP,
+        at: WellKnown | None = None,
+        ref: Ref | None = None,
+    ) -> None:
+        super().__init__(cos, SINGLE, vp, at, ref)
         self.rep = rep
         rep.root = self
         rep.ref = self.ref
@@ -163,15 +207,37 @@ class SingleRepRoot(CObjRoot):
 
     @property
     def type_name(self) -> str:
-        return type(self.rep).__name__
+        return kind_of(self) or type(self.rep).__name__
 
-    async def handle_miss(self, th: Thread) -> AnyRep:
-        """Install the rep. Racing misses on one processor repeat idempotent work, so no lock is needed."""
-        proc = th.proc
-        await th.touch(SINGLE_MISS, self.addr, proc.ltt_base + 16 * self.ref)
+    @property
+    def speaker(self) -> Any:  # noqa: ANN401
+        return self.rep
+
+    async def rep_for(self, th: Thread) -> AnyRep:
+        """Return the rep. Racing misses on one processor repeat idempotent work, so no lock is needed."""
+        await th.touch(SINGLE_MISS, self.addr, th.proc.ltt_base + 16 * self.ref)
         self.trans_set |= 1 << th.vp  # no later than the entry: destroy reads it to find whom to flush
-        rep = proc.ltt[self.ref] = self.rep
-        return rep
+        return self.rep
+
+    @property
+    def exports(self) -> TransferTypes:
+        return getattr(type(self.rep), "exports", NOTHING)
+
+    @property
+    def imports(self) -> TransferTypes:
+        return getattr(type(self.rep), "imports", NOTHING)
+
+    async def export_state(self, th: Thread, kind: TransferType, vps: int) -> object | None:
+        return await self.rep.export_state(th, kind) if is_first(th, vps) else None
+
+    async def import_state(self, th: Thread, state: object | None, kind: TransferType, vps: int) -> None:
+        if state is not None:
+            await self.rep.import_state(th, state, kind)
+
+    def committed(self, th: Thread) -> None:
+        committed = getattr(self.rep, "committed", None)
+        if committed is not None:
+            committed(th)
 
     async def start_cleanup(self, th: Thread) -> None:
         await th.touch(SINGLE_CLEANUP, self.addr)
@@ -188,14 +254,21 @@ class MultiRepRoot(CObjRoot):
     theirs, the others have an alias of their cluster's.
     """
 
-    def __init__(self, cos: COSMgr, cluster: int = 1, vp: VP = FIRST_VP, at: WellKnown | None = None) -> None:
+    def __init__(
+        self,
+        cos: COSMgr,
+        cluster: int = 1,
+        vp: VP = FIRST_VP,
+        at: WellKnown | None = None,
+        ref: Ref | None = None,
+    ) -> None:
         assert cluster >= 1, f"a cluster holds at least one processor, not {cluster}"
         self.cluster = cluster
         self.rep_set = 0
         self._reps: dict[VP, Any] = {}
         self._maker: Thread | None = None
         self._started = False  # the global phase of clean-up is over (K42 zeroes myRef)
-        super().__init__(cos, MULTI, vp, at)
+        super().__init__(cos, MULTI, vp, at, ref)
         lock_addr = Addr(self.addr + MULTI.offset("lock"))
         self.lock = FairBLock(cos.machine, lock_addr, name="rootlock", owner=self)
 
@@ -220,7 +293,7 @@ class MultiRepRoot(CObjRoot):
     def cleanup_set(self) -> int:
         return self.rep_set
 
-    async def handle_miss(self, th: Thread) -> AnyRep:
+    async def rep_for(self, th: Thread) -> AnyRep:
         assert self._maker is not th, f"{self.label()}: make_rep called the object it is making a rep of"
         await self.lock.acquire(th)
         try:
@@ -228,7 +301,6 @@ class MultiRepRoot(CObjRoot):
             rep = self._reps.get(th.vp)  # present: the entry was merely flushed
             if rep is None:
                 rep = await self._locked_first_touch(th)
-            th.proc.ltt[self.ref] = rep
         finally:
             self.lock.release(th)
         return rep

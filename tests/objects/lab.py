@@ -118,8 +118,8 @@ class Probe(Rep):
 class ProbeRoot(MultiRepRoot):
     """Replicated probes. Counts its misses and logs its own end."""
 
-    def __init__(self, lab: Lab, name: str, cluster: int = 1, vp: int = 0) -> None:
-        super().__init__(lab.cos, cluster, VP(vp))
+    def __init__(self, lab: Lab, name: str, cluster: int = 1, vp: int = 0, ref: Ref | None = None) -> None:
+        super().__init__(lab.cos, cluster, VP(vp), ref=ref)
         self.lab = lab
         self.name = name
         self.misses = 0
