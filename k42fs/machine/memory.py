@@ -153,6 +153,14 @@ class Memory:
         field = block.layout.field_at(addr - start) if block.layout else ""
         return label, field or f"+{addr - start}"
 
+    def owner_at(self, addr: int) -> object:
+        """Return whose block lies at *addr*: None if nothing was ever there, or its block is free now."""
+        page = self._pages.get(addr // PAGE_BYTES)
+        if page is None:
+            return None
+        first, nbytes = page
+        return self._blocks[Addr(first + (addr - first) // nbytes * nbytes)].owner
+
     def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
         """Return the pool for such blocks, with the size and the kind that they have."""
         if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:

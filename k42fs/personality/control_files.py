@@ -14,7 +14,10 @@ from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnl
 from k42fs.machine import Thread
 from k42fs.personality import control_text
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
+from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
+from k42fs.personality.live_objects import LIVE_ROWS_MAX, Told, changes
 from k42fs.personality.options import LOG_LEVELS, MountOptions
+from k42fs.personality.repeated import Asking, Repeated
 from k42fs.version import version
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         b"mounts.json": ControlFile(lambda: _json(system.listing()[1])),
         b"resolve": _transaction(partial(Resolving, system, resolution_text), f"{RESOLVE_USAGE}\n".encode()),
         b"resolve.json": _transaction(partial(Resolving, system, _json), _json({"usage": RESOLVE_USAGE})),
+        b"top.json": _repeated(Repeated(Seen, Looks(face).snapshot, _json, TOP_ROWS_MAX)),
+        b"live.json": _repeated(Repeated[Told](dict, partial(changes, face), _json, LIVE_ROWS_MAX)),
         **_shown("config", config.values, control_text.keys_and_values, config.change),
         **_shown(
             "version",
@@ -97,6 +102,10 @@ def _shown(
 def _transaction(begin: Callable[[], Transaction], usage: bytes) -> ControlFile:
     """Return a transaction file; who opens it for reading only is told how it is used."""
     return ControlFile(lambda: usage, begin=begin)
+
+
+def _repeated(file: Repeated[Any]) -> ControlFile:
+    return _transaction(partial(Asking, file), _json({"usage": file.usage}))
 
 
 def _apart(statistics: dict[str, Any]) -> dict[str, Any]:

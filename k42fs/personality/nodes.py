@@ -141,6 +141,11 @@ class NodeTable:
         nodes = self._aliases.get(node.file)
         return [] if nodes is None or len(nodes) == 1 else [other for other in nodes if other is not node]
 
+    def path_of(self, file: FSFile) -> tuple[bytes, ...] | None:
+        """Return where in the mount the kernel first met the directory *file*, None if it holds none of it."""
+        nodes = self._aliases.get(file)
+        return nodes[0].components() if nodes else None
+
     def knows_tree(self, tree: Ref) -> bool:
         """Say whether the kernel holds a file of the server *tree*."""
         return any(node.tree == tree for node in self.by_id.values())

@@ -10,6 +10,7 @@ first.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -44,7 +45,8 @@ HOLD_SECONDS: Final = 0.005
 class Serving:
     """What every handler needs: the machine, its callers and its handles. Base of the operations.
 
-    `given_up` are threads whose requests were answered EIO while their operations are parked still.
+    `given_up` are threads whose requests were answered EIO while their operations are parked still. `served` counts
+    requests by name and `refused` those that failed by errno, without those on `.k42`.
     """
 
     def __init__(self, machine: Machine, cos: COSMgr, baton: ReaderBaton) -> None:
@@ -54,6 +56,8 @@ class Serving:
         self.handles = HandleTable()
         self.last_vp = VP(0)
         self.requests = 0
+        self.served: defaultdict[str, int] = defaultdict(int)
+        self.refused: defaultdict[int, int] = defaultdict(int)
         self.given_up: set[Thread] = set()
         self._baton = baton
 
@@ -182,9 +186,11 @@ def _handler(
     may_hold = admit is _admit_handle and request != "release"
 
     async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
-        th = None
+        th, is_counted = None, False
         try:
             th, args = admit(self, args)
+            if is_counted := th.generation != INACTIVE:
+                self.served[request] += 1
             if may_hold and self.machine.pace.hot and self.machine.pace.is_ahead(th):
                 await self.hold(th)
             coro = operation(self, th, *args)
@@ -198,7 +204,10 @@ def _handler(
             self.end(ended)
             return answer
         except Exception as exc:
-            raise self.failure(exc, request, th) from None
+            answered = self.failure(exc, request, th)
+            if is_counted:
+                self.refused[answered.errno] += 1
+            raise answered from None
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__

@@ -1,0 +1,104 @@
+"""Live clustered objects as `.k42` shows them, and `.k42/live.json`: which have come and gone.
+
+`live.json` is asked again and again (`repeated.py`): what has changed since the last question; at the first, every live
+object is new. At most ROWS new objects are told at once, and `is_all` says whether that was everything. An object that
+came and went between two questions is only counted, in `created` and `freed`. An answer costs a look at each live
+object, and nothing is done while nobody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ReferenceType
+
+from k42fs.ids import Ref
+from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK, MissHandler, owner_of
+from k42fs.servers.fs_file import FSFile
+
+if TYPE_CHECKING:
+    from k42fs.personality.face import Face
+
+LIVE_ROWS_MAX: Final = 10_000
+
+Told = dict[Ref, tuple["ReferenceType[MissHandler]", str]]
+"""What an asker knows: the root that it was told of under a ref, and which class served it then.
+
+Refs are used again soon; only the root says that it is another object. It is not kept alive for that.
+"""
+
+
+def changes(face: Face, rows: int, told: Told) -> dict[str, Any]:
+    """Return what is not as *told*, at most *rows* new objects of it, and tell it."""
+    roots = {root.ref: root for root in face.cos.objects()}
+    gone = [ref for ref, (root, _) in told.items() if (now := roots.get(ref)) is None or root() is not now]
+    for ref in gone:
+        del told[ref]
+    swapped = []
+    for ref, (weak, before) in told.items():
+        implementation = implementation_of(roots[ref])
+        if implementation and implementation != before:
+            swapped.append({**about(face, roots[ref]), "before": before})
+            told[ref] = weak, implementation
+    new = [root for ref, root in roots.items() if ref not in told]
+    for root in new[:rows]:
+        told[root.ref] = ReferenceType(root), implementation_of(root)
+    statistics = face.cos.statistics()
+    return {
+        "time_ns": time.monotonic_ns(),
+        **{key: statistics[key] for key in ("live", "created", "freed")},
+        "gone": gone,
+        "new": [about(face, root) for root in new[:rows]],
+        "swapped": swapped,
+        "is_all": len(new) <= rows,
+    }
+
+
+def about(face: Face, root: MissHandler) -> dict[str, Any]:
+    """Return what there is to say about one object."""
+    return {
+        "ref": root.ref,
+        "object": label_of(root),
+        "implementation": implementation_of(root),
+        "path": path_of(face, root),
+        "home_processor": owner_of(root.ref),
+        "processors": members(root.trans_set),
+    }
+
+
+def members(vp_set: int) -> list[int]:
+    """Return the processors of a set in ascending order."""
+    return [vp for vp in range(vp_set.bit_length()) if vp_set >> vp & 1]
+
+
+def ref_of(owner: object) -> int:
+    """Return the ref of the object that *owner*, a rep, a root or an inode, belongs to; 0 if it has none."""
+    found = owner.obj_ref if isinstance(owner, FSFile) else getattr(owner, "ref", 0)
+    return int(found) if isinstance(found, int) else 0
+
+
+def root_of(face: Face, ref: int) -> MissHandler | None:
+    """Return the root published under *ref* now."""
+    page = face.cos.table.pages.get(ref >> PAGE_SHIFT)
+    return page.handlers[ref & SLOT_MASK] if page is not None else None
+
+
+def label_of(root: MissHandler) -> str:
+    """Return what statistics call the object: its rep's name for itself if there is one for all processors."""
+    named = getattr(getattr(root, "rep", None), "label", None) or getattr(root, "label", None)
+    return str(named()) if named is not None else root.type_name
+
+
+def implementation_of(root: MissHandler) -> str:
+    """Return the class that serves the object now; a single-rep object that is being freed has none."""
+    rep = getattr(root, "rep", root)
+    return "" if rep is None else root.type_name if rep is root else type(rep).__name__
+
+
+def path_of(face: Face, root: MissHandler) -> str:
+    """Return where the kernel has met the object's directory; "" if it has not, or the object is no directory's."""
+    file = getattr(getattr(root, "rep", None), "file", None)
+    if not isinstance(file, FSFile):
+        return ""
+    components = face.nodes.path_of(file)
+    return "" if components is None else "/" + b"/".join(components).decode(errors="surrogateescape")
