@@ -8,10 +8,12 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     history.py        when a resource was busy
     memory.py         modelled addresses and who is there
     trace.py          event rings
+    contexts.py       whom a processor works for, for the trace
     tracing/          events of every floor, recorded
     machine_trace.py  a machine's tracer
     processor.py      one processor's clock and accounts
     core.py           what is asked of a coherence model
+    miss_log.py       what a coherence model logs while it runs
     directory.py      lines and caches: their state
     latencies.py      what a transaction costs by distance
     interconnect.py   what is asked of an interconnect

@@ -12,21 +12,20 @@ when they were busy.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from k42fs.ids import VP, Addr
+from k42fs.machine import contexts
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
 from k42fs.machine.hand_offs import HandOffs
 from k42fs.machine.interrupts import Interrupts
 from k42fs.machine.latencies import Latencies
-from k42fs.machine.layout import WORD_BYTES, Kind, Layout, Reference, Refs, Script
+from k42fs.machine.layout import WORD_BYTES, Kind, Layout, RangeCuts, Refs, Script
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.machine_trace import MachineTrace
 from k42fs.machine.memory import Memory, UnmodelledMemory
@@ -37,9 +36,8 @@ from k42fs.machine.processor import Processor
 from k42fs.machine.runners import Model as Model
 from k42fs.machine.runners import parts_for
 from k42fs.machine.statistics import TOP, ContendedLocks, statistics
-from k42fs.machine.thread import BLOCKED, DONE, OUTSIDE, SLEEPING, SPINNING, Thread
+from k42fs.machine.thread import BLOCKED, DONE, SLEEPING, SPINNING, Thread
 from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
-from k42fs.machine.trace import OUTSIDE as LEFT
 from k42fs.machine.watch import Watchers
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
-RANGES_KEPT: Final = 4096
 
 
 class Machine:
@@ -87,7 +84,7 @@ class Machine:
         self.script_calls: defaultdict[Script, int] = defaultdict(int)
         self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
         self.refs: dict[Script, Refs] = {}  # cut for this machine's lines
-        self._ranges: dict[tuple[int, int, int], Refs] = {}
+        self.range_refs = RangeCuts(config.line_bytes).refs
         self._thread_class = parts.thread
         self.charger = parts.make_charger(self) if parts.make_charger else None
         self._threads = 0
@@ -97,6 +94,7 @@ class Machine:
         self._late_before = 0
         self._scheduler = parts.make_scheduler(self)
         self._live = LiveDriver(self)
+        self.leave_for = self._live.leave_for
         self.pace = Pace()
         self.hand_offs = HandOffs(self)
         self.interrupts = Interrupts(self, self._scheduler.interrupt)
@@ -114,11 +112,19 @@ class Machine:
         """
         proc = self.processors[vp]
         proc.idle_until(self._furthest - self.config.live_window_cycles)
-        th = proc.free_threads.pop() if proc.free_threads else self.new_thread(vp)
+        if proc.free_threads:
+            th = proc.free_threads.pop()
+        else:
+            th = self.new_thread(vp)
+            if proc.on.control:
+                self.trace.made(th)
+        proc.current = th
         proc.operations += not is_housekeeping
         if self.pace.hot and not is_housekeeping:
             self.pace.entered(proc)
         proc.ring.append((proc.clock, ENTER, th.number))
+        if proc.on.control:
+            contexts.put_on(th)
         return th
 
     def leave(self, th: Thread) -> None:
@@ -127,6 +133,10 @@ class Machine:
         self._furthest = max(self._furthest, proc.clock)
         if self.pace.hot or proc.spin != proc.spin_seen:
             self.pace.left(proc)
+        if proc.current is th:
+            proc.current = None
+            if proc.on.control:
+                contexts.take_off(th, is_over=True)
         if th.suspended is None:
             if th.held:
                 raise AssertionError(f"{th!r} leaves while it holds {th.held!r}")
@@ -176,10 +186,14 @@ class Machine:
         *args: Any,  # noqa: ANN401
         daemon: bool = False,
         name: str = "",
+        pid: int = 0,
     ) -> Thread:
-        """Make a thread on *vp* for ``fn(th, *args)``. `run` does not wait for a *daemon*."""
+        """Make a thread on *vp* for ``fn(th, *args)``. `run` does not wait for a *daemon*.
+
+        *pid*: the process it is of, in the trace; 0: one of its own, or the base server's if it is a daemon.
+        """
         assert not self.live, "a live machine takes operations, not threads"
-        return self._scheduler.spawn(vp, fn, args, daemon, name)
+        return self._scheduler.spawn(vp, fn, args, daemon, name, pid)
 
     def run(self) -> None:
         """Run all threads to their ends in order of virtual time. Raises DeadlockError, or what a thread
@@ -203,6 +217,15 @@ class Machine:
         self._threads += 1
         return self._thread_class(self, vp, self._threads, name)
 
+    def threads(self) -> list[Thread]:
+        """Return the threads that run, wait, or are free for the next operation."""
+        found = {*self._scheduler.threads, *self._live.parked}
+        for proc in self.processors:
+            found.update(proc.free_threads)
+            if proc.current is not None:
+                found.add(proc.current)
+        return sorted(found, key=lambda th: th.number)
+
     def retire(self, th: Thread) -> None:
         """Give back the stack of a thread that has ended, for the next one on its processor."""
         if th.stack_addr is not None:
@@ -215,20 +238,6 @@ class Machine:
     def cut(self, script: Script) -> Refs:
         """Return the script's references for this machine's lines, and remember them."""
         refs = self.refs[script] = script.for_line(self.config.line_bytes)
-        return refs
-
-    def range_refs(self, code: int, addr: int, nbytes: int) -> Refs:
-        """Return references to every line in a range of bytes, relative to *addr*."""
-        line = self.config.line_bytes
-        first = addr & (line - 1)
-        refs = self._ranges.get((code, first, nbytes))
-        if refs is None:
-            if len(self._ranges) >= RANGES_KEPT:
-                self._ranges.clear()
-            cuts = [first, *range((first // line + 1) * line, first + nbytes, line), first + nbytes]
-            pairs = itertools.pairwise(cuts)
-            refs = tuple(Reference(code, False, at - first, stop - at) for at, stop in pairs)
-            self._ranges[code, first, nbytes] = refs
         return refs
 
     def charge(self, th: Thread, code: int, addr: int) -> None:
@@ -299,21 +308,6 @@ class Machine:
             th.proc.idle_until(th.proc.clock + cycles)
             return DONE
         return self.leave_for(th, self._live.wall_sleep(cycles / (self.config.mhz * 1e6)))
-
-    async def leave_for(self, th: Thread, awaitable: Awaitable[T]) -> T:
-        """Await something of the host's event loop on behalf of *th*.
-
-        In a deterministic run it must be ready at once: the host's speed must not order events.
-        """
-        if not self.live:
-            return await awaitable
-        assert self._live.outside is not None, "nobody runs awaitables of the host: see Machine.host"
-        proc = th.proc
-        proc.ring.append((proc.clock, LEFT, th.number))
-        th.state = OUTSIDE
-        self._live.outside(awaitable, partial(self._live.come_back, th))
-        result: T = await th.pause
-        return result
 
     async def _sleep(self, th: Thread, cycles: int) -> None:
         th.wake_at = th.proc.clock + cycles

@@ -16,11 +16,11 @@ from array import array
 from hashlib import sha256
 from heapq import heappop, heappush
 
-from k42fs.machine import core, scheduler, thread
+from k42fs.machine import contexts, core, scheduler, thread
 from k42fs.machine.interrupts import interrupt
 from k42fs.machine.lock_base import DeadlockError
 from k42fs.machine.processor import Processor
-from k42fs.machine.scheduler import Interrupt, is_stalled, stuck
+from k42fs.machine.scheduler import Interrupt, is_stalled, put_on, stuck
 from k42fs.machine.thread import Thread
 
 include "fast/slots.pxi"
@@ -125,10 +125,13 @@ cdef class FastScheduler:
         free(self.serials)
         free(self.posted_at)
 
-    def spawn(self, vp, fn, tuple args, daemon, name):
+    def spawn(self, vp, fn, tuple args, daemon, name, pid=0):
         """Make a thread on *vp* that will run ``fn(th, *args)`` from its processor's present time on."""
         th = self.machine.new_thread(vp, name or getattr(fn, "__name__", ""))
         th.daemon = daemon
+        th.pid = pid or (contexts.BASE_SERVER if daemon else contexts.BASE_SERVER + th.number)
+        if self.is_traced:
+            self.machine.trace.made(th, fn)
         th.coro = fn(th, *args)
         self.threads.append(th)
         self.unfinished += not daemon
@@ -158,7 +161,7 @@ cdef class FastScheduler:
         """Queue *th* on its processor, to run at time *at* at the earliest."""
         cdef int64_t start, vp
         proc = processor(th)
-        vp = get_int_slot(proc, PROC_VP)
+        vp = self.known(get_int_slot(proc, PROC_VP))
         set_int_slot(th, TH_STATE, READY)
         self.queue(proc, at, th)
         current = <object> get_slot(proc, PROC_CURRENT)
@@ -203,10 +206,15 @@ cdef class FastScheduler:
         """Remember whether anything is recorded."""
         self.is_traced = mask != 0
 
-    cdef int post(self, int64_t vp, int64_t at) except -1:
-        """Let the heap wake processor *vp* at time *at* instead of whenever it would have."""
+    cdef int64_t known(self, int64_t vp) except -1:
+        """Return *vp*, which others have given, if it is a processor of this machine's."""
         if not 0 <= vp < len(self.processors):
             raise IndexError(f"no processor {vp}: there are {len(self.processors)}")
+        return vp
+
+    cdef int post(self, int64_t vp, int64_t at) except -1:
+        """Let the heap wake processor *vp* at time *at* instead of whenever it would have."""
+        self.known(vp)
         self.serial += 1
         self.serials[vp] = self.serial
         self.posted_at[vp] = at
@@ -278,6 +286,8 @@ cdef class FastScheduler:
             of_class(th, Thread)
             set_slot(proc, PROC_CURRENT, th)
             set_int_slot(proc, PROC_SWITCHES, get_int_slot(proc, PROC_SWITCHES) + 1)
+            if self.is_traced:
+                put_on(th)
             if <object> get_slot(th, TH_HAS_MAIL):
                 self.machine.take_mail(th)
         elif is_in(th, SPINNING):
@@ -337,6 +347,8 @@ cdef class FastScheduler:
 
     cdef int next_of(self, object proc, int64_t vp) except -1:
         """The processor's thread is out of the way: let its next one run, when it is ready."""
+        if self.is_traced and proc.current is not None:
+            contexts.take_off(proc.current, proc.current.state == FINISHED)
         set_slot(proc, PROC_CURRENT, None)
         ready = <object> get_slot(proc, PROC_READY)
         if ready:

@@ -19,6 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import VP, Addr
+from k42fs.machine import contexts
+from k42fs.machine.contexts import BASE_SERVER
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout
 from k42fs.machine.live import OperationSuspended
 
@@ -120,14 +122,16 @@ class Interrupts:
         self._machine.charge(by, RMW, to.addr + DISPATCHER.offset("interrupts"))
         self._set_bit(by, to, bit, handle)
 
-    def start(self, vp: int, body: Callable[[Thread], Coroutine[Any, Any, Any]], name: str) -> None:
-        """Make a thread on *vp* that runs *body*: enabled, it may wait."""
+    def start(
+        self, vp: int, body: Callable[[Thread], Coroutine[Any, Any, Any]], name: str, pid: int = BASE_SERVER
+    ) -> None:
+        """Make a thread on *vp* that runs *body* for process *pid*: enabled, it may wait."""
         machine = self._machine
         if machine.live:
             with suppress(OperationSuspended):  # then it goes on by itself when it is woken
                 machine.drive(body(machine.new_thread(VP(vp), name)))
         else:
-            machine.spawn(VP(vp), body, name=name)
+            machine.spawn(VP(vp), body, name=name, pid=pid)
 
     def notify(self, by: Thread, target: Processor) -> int:
         """Send the short message that wakes a thread of *target*; return when it is looked at."""
@@ -191,6 +195,9 @@ def interrupt(proc: Processor, at: int, handle: Callable[[], None], is_spinning:
         proc.idle_until(at)
     ahead = proc.clock - at
     proc.clock = at
+    if proc.on.exception:
+        proc.emit.exception_ip_interrupt()
     handle()
     proc.clock += ahead
+    contexts.handled(proc, at + ahead, proc.clock)
     return ahead

@@ -14,13 +14,15 @@ DEFINE_GLOBALPADDED_NEW.
 from __future__ import annotations
 
 from enum import Enum, auto
-from itertools import count
+from itertools import count, pairwise
 from typing import Final, NamedTuple
 
 READ, WRITE, RMW = 0, 1, 2
 """What one reference does. RMW is a load-reserve, store-conditional pair."""
 
 WORD_BYTES: Final = 8
+
+RANGES_KEPT: Final = 4096
 
 CODES: Final = {"r": READ, "w": WRITE, "x": RMW}
 
@@ -137,6 +139,27 @@ class Layout:
         if what not in self._fields:
             raise ValueError(f"{script}: token {token!r} names no field of {self.name}")
         return Reference(CODES[code], False, *self._fields[what])
+
+
+class RangeCuts:
+    """References to ranges of bytes, for lines of *line_bytes*. Remembers some."""
+
+    def __init__(self, line_bytes: int) -> None:
+        self._line_bytes = line_bytes
+        self._ranges: dict[tuple[int, int, int], Refs] = {}
+
+    def refs(self, code: int, addr: int, nbytes: int) -> Refs:
+        """Return references to every line in a range of bytes, relative to *addr*."""
+        line = self._line_bytes
+        first = addr & (line - 1)
+        refs = self._ranges.get((code, first, nbytes))
+        if refs is None:
+            if len(self._ranges) >= RANGES_KEPT:
+                self._ranges.clear()
+            cuts = [first, *range((first // line + 1) * line, first + nbytes, line), first + nbytes]
+            refs = tuple(Reference(code, False, at - first, stop - at) for at, stop in pairwise(cuts))
+            self._ranges[code, first, nbytes] = refs
+        return refs
 
 
 def _cut(field: Reference, line_bytes: int) -> list[Reference]:

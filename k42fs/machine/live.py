@@ -12,10 +12,13 @@ and calls ``done(value, error)`` later; `wall_sleep(seconds)` is an awaitable th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from k42fs.machine.thread import FINISHED, READY, RUNNING, Thread
+from k42fs.machine import contexts
+from k42fs.machine.thread import FINISHED, OUTSIDE, READY, RUNNING, Thread
+from k42fs.machine.trace import OUTSIDE as LEFT
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
@@ -96,12 +99,31 @@ class LiveDriver:
         th.coro = coro
         th.suspended = operation = Suspended(th, coro, on_done)
         self.parked.add(th)
+        if th.proc.current is th:
+            self._take_off(th)
         if self._woken:
             self.run_woken()
         return operation
 
+    async def leave_for(self, th: Thread, awaitable: Awaitable[T]) -> T:
+        """Await something of the host's event loop on behalf of *th*.
+
+        In a deterministic run it must be ready at once: the host's speed must not order events.
+        """
+        if not self._machine.live:
+            return await awaitable
+        assert self.outside is not None, "nobody runs awaitables of the host: see Machine.host"
+        proc = th.proc
+        proc.ring.append((proc.clock, LEFT, th.number))
+        th.state = OUTSIDE
+        self.outside(awaitable, partial(self.come_back, th))
+        result: T = await th.pause
+        return result
+
     def come_back(self, th: Thread, value: object, error: BaseException | None) -> None:
         """The host has the *value* or *error* that *th* left the machine for."""
+        if th.proc.on.exception:
+            th.proc.emit.exception_io_interrupt(0, 0)
         self.wake(th, th.proc.clock, value, error)
         if th.suspended is not None:  # else the host was so quick that th has not even been parked yet
             self.run_woken()
@@ -121,6 +143,9 @@ class LiveDriver:
             while self._woken:
                 at, _, th, value, error = heappop(self._woken)
                 th.proc.idle_until(at)
+                th.proc.current = th
+                if th.proc.on.control:
+                    contexts.put_on(th)
                 if th.has_mail:
                     self._machine.take_mail(th)
                 self._resume(th, value, error)
@@ -140,6 +165,14 @@ class LiveDriver:
             self._end(th, operation, stop.value, None)
         except Exception as exc:
             self._end(th, operation, None, exc)
+        else:
+            self._take_off(th)
+
+    def _take_off(self, th: Thread) -> None:
+        """*th* is parked. One that has ended is its processor's current one until it leaves."""
+        th.proc.current = None
+        if th.proc.on.control:
+            contexts.take_off(th, is_over=False)
 
     def _end(self, th: Thread, operation: Suspended, value: object, error: BaseException | None) -> None:
         self.parked.discard(th)

@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from k42fs.machine import contexts
+from k42fs.machine.contexts import BASE_SERVER, KERNEL
 from k42fs.machine.tracing.switches import ALL_OFF, SILENT
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
     from k42fs.machine.processor import Processor
+    from k42fs.machine.thread import Thread
     from k42fs.machine.tracing.emitters import Emitters
     from k42fs.machine.tracing.switches import Switches
     from k42fs.machine.tracing.tracer import Traced, Tracer
@@ -63,13 +66,14 @@ class MachineTrace:
             "seed": config.seed,
             "live": int(machine.live),
         }
-        self.describers: list[Callable[[Tracer], None]] = []
+        self.describers: list[Callable[[Tracer], None]] = [self._describe_machine]
         self.sources: list[Callable[[], None]] = []
         self.on_mask: list[Callable[[int], None]] = []
         self.calls = count(1)
         self._machine = machine
         self._tracer: Tracer | None = None
         self._beat_at = 0
+        self._told_contexts = self._told_processes = False
 
     @property
     def tracer(self) -> Tracer:
@@ -79,14 +83,13 @@ class MachineTrace:
         return self._tracer
 
     def _make(self) -> Tracer:
-        from k42fs.machine.tracing.tracer import (
-            Tracer,
-        )  # here: it takes a while, and most machines are not traced
+        # Imported here, for most machines are not traced and need not wait for it.
+        from k42fs.machine.tracing.tracer import Tracer
 
         machine, processors = self._machine, self._machine.processors
-        traced = (
-            [_Clockless(self._time_source()) for _ in processors] if machine.model == "off" else processors
-        )
+        traced: Sequence[Traced] = processors
+        if machine.model == "off":
+            traced = [_Clockless(self._time_source()) for _ in processors]
         ticks = machine.config.mhz * 10**6
         host_clock = self._host_clock if machine.live else None
         tracer = Tracer(traced, ticks, self.settings, host_clock, self._describe)
@@ -115,9 +118,49 @@ class MachineTrace:
         for flush in self.sources:
             flush()
 
+    def _describe_machine(self, tracer: Tracer) -> None:
+        """Name the threads that are on processors, or will be again."""
+        machine = self._machine
+        for th in machine.threads():
+            th.proc.emit.scheduler_thread_name(th.number, tracer.numbers.string(th.name))
+
     def _mask_changed(self, mask: int) -> None:
+        """Say who runs and what processes there are, if that was not recorded so far."""
+        on = self.tracer.on
+        machine = self._machine
+        if on.exception and not self._told_contexts:
+            for proc in machine.processors:
+                contexts.tell(proc)
+        if on.user and not self._told_processes:
+            self._tell_processes()
+        self._told_contexts, self._told_processes = on.exception, on.user
         for changed in self.on_mask:
             changed(mask)
+
+    def _tell_processes(self) -> None:
+        machine, string = self._machine, self.tracer.numbers.string
+        emit = machine.processors[0].emit
+        emit.user_spawn(BASE_SERVER, KERNEL, 0, string("k42fs"))
+        for th in machine.threads():
+            if th.pid == BASE_SERVER + th.number:
+                th.proc.emit.user_spawn(th.pid, BASE_SERVER, 0, string(th.name))
+        for pid, name in machine.ppc.servers.items():
+            emit.user_spawn(pid, BASE_SERVER, 0, string(name))
+
+    def made(self, th: Thread, fn: Callable[..., object] | None = None) -> None:
+        """*th* is new, to run *fn*, or whatever comes."""
+        on, emit, numbers = th.proc.on, th.proc.emit, self.tracer.numbers
+        name = numbers.string(th.name)
+        emit.scheduler_thread_name(th.number, name)
+        if on.scheduler:
+            emit.scheduler_thread_create(th.number, 0 if fn is None else numbers.site_of_function(fn))
+        if on.user and th.pid == BASE_SERVER + th.number:
+            emit.user_spawn(th.pid, BASE_SERVER, 0, name)
+
+    def served(self, pid: int, name: str) -> None:
+        """There is a new server that can be called."""
+        emit = self._machine.processors[0].emit
+        emit.user_spawn(pid, BASE_SERVER, 0, self.tracer.numbers.string(name))
 
     def poll(self, proc: Processor) -> None:
         """Keep a recording going, *proc* being between two operations. Only while something is on."""

@@ -20,9 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import Addr
+from k42fs.machine.contexts import commid, context_of
 from k42fs.machine.interrupts import Dispatcher, Interrupts, SoftIntr
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind
 
@@ -44,7 +46,18 @@ class Level(Enum):
 class Message:
     """One message. `answer`: what its handler returned, once `is_done`."""
 
-    __slots__ = ("addr", "answer", "error", "handle", "has_reply", "is_done", "level", "sender", "source")
+    __slots__ = (
+        "addr",
+        "answer",
+        "error",
+        "handle",
+        "has_reply",
+        "is_done",
+        "level",
+        "number",
+        "sender",
+        "source",
+    )
 
     def __init__(
         self, addr: Addr, handle: Callable[..., Any], level: Level, source: Dispatcher, sender: Thread | None
@@ -54,6 +67,7 @@ class Message:
         self.level = level
         self.source = source
         self.sender = sender  # who waits for the reply; nobody if it is asynchronous
+        self.number = 0  # in the trace
         self.has_reply = True
         self.is_done = False
         self.answer: Any = None
@@ -68,6 +82,7 @@ class Messages:
         self._interrupts = interrupts
         self._stacks: dict[tuple[Dispatcher, SoftIntr], list[Message]] = {}
         self._pools: dict[Dispatcher, list[Addr]] = {}
+        self._numbers = count(1)
 
     async def send(
         self, by: Thread, vp: int, handle: Callable[..., Any], level: Level = Level.DISABLED, rd: int = 0
@@ -107,13 +122,23 @@ class Messages:
         """
         message = Message(addr, handle, Level.DISABLED, self._source(by), None)
         message.has_reply = False
+        if by.proc.on.exception:
+            by.proc.emit.exception_ppc_async_remote(by.number, commid(by.pid, vp))
         await self._push(by, self._interrupts.dispatcher(vp, rd), message)
+        if by.proc.on.exception:
+            context = context_of(by)
+            by.proc.emit.exception_ppc_async_remote_done(context[0])
+            by.proc.emit.exception_context(*context)
 
     def _source(self, by: Thread) -> Dispatcher:
         return self._interrupts.dispatcher(by.vp, self._interrupts.domain(by))
 
     async def _push(self, by: Thread, to: Dispatcher, message: Message) -> None:
         send, _, offset = message.level.value
+        if by.proc.on.scheduler:
+            message.number = next(self._numbers)
+            fn = self._machine.tracer.numbers.site_of_function(message.handle)
+            by.proc.emit.scheduler_mp_msg_send(to.proc.vp, message.number, fn)
         await by.store(message.addr, CHUNK_BYTES)
         await by.rmw(to.addr + offset)
         stack = self._stack(to, send)
@@ -135,6 +160,9 @@ class Messages:
     def _take_messages(self, to: Dispatcher, level: Level, th: Thread) -> None:
         send, _, offset = level.value
         for message in self._take(to, send, to.addr + offset, th):
+            if th.proc.on.scheduler:
+                fn = self._machine.tracer.numbers.site_of_function(message.handle)
+                th.proc.emit.scheduler_mp_msg_receive(message.source.proc.vp, message.number, fn)
             if level is Level.ENABLED:
                 self._interrupts.start(to.proc.vp, partial(self._run_enabled, message), "message")
             else:

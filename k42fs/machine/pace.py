@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from k42fs.machine import contexts
+
 if TYPE_CHECKING:
     from k42fs.machine.processor import Processor
     from k42fs.machine.thread import Thread
@@ -86,6 +88,9 @@ class Pace:
     def resume(self, th: Thread) -> None:
         """*th*'s operation goes on. If it still should not, do not count on those that it waited for."""
         self._held.pop(th, None)
+        th.proc.current = th  # others may have been there meanwhile
+        if th.proc.on.control:
+            contexts.put_on(th)
         if not self.is_ahead(th):
             return
         self._credit -= 1

@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from k42fs.ids import Addr
+from k42fs.machine.contexts import FIRST_SERVER, commid, context_of
 from k42fs.machine.interrupts import SoftIntr
 from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.memory import PAGE_BYTES
@@ -91,6 +92,7 @@ class Ppc:
         self._clients: dict[int, Addr] = {}
         self._pages: dict[int, Addr] = {}
         self._depths: dict[int, int] = {}  # number of a thread -> servers it is in
+        self.servers: dict[int, str] = {}  # process numbers and names, for the trace
         self._scheduler_service: PpcServer | None = None
 
     def client_lines(self, vp: int) -> Addr:
@@ -118,11 +120,40 @@ class Ppc:
         if depth:
             self._depths[th.number] = depth
 
+    def new_pid(self, name: str) -> int:
+        """Return the process number of a new server."""
+        pid = FIRST_SERVER + len(self.servers)
+        self.servers[pid] = name
+        if self.machine.processors[0].on.user:
+            self.machine.trace.served(pid, name)
+        return pid
+
+    def trace_call(self, th: Thread, pid: int) -> int:
+        """*th* enters server *pid*: say so if that is recorded, and return the call's number, else 0."""
+        th.server = pid
+        if not th.proc.on.exception:
+            return 0
+        call, emit = next(self.machine.trace.calls), th.proc.emit
+        context = context_of(th)
+        emit.exception_ppc_call(context[0], call)
+        emit.exception_context(*context)
+        return call
+
+    def trace_return(self, th: Thread, outer: int, call: int) -> None:
+        """*th* returns to server *outer* or, if that is 0, to what is its own."""
+        th.server = outer
+        if th.proc.on.exception:
+            context = context_of(th)
+            th.proc.emit.exception_ppc_return(context[0], call)
+            th.proc.emit.exception_context(*context)
+
     def charge_call(self, th: Thread) -> None:
         """Charge a whole null call of the scheduler's service, which wakes threads of other domains."""
         service = self._scheduler_service
         if service is None:
             service = self._scheduler_service = PpcServer(self, "SchedulerService")
+        outer = th.server
+        call = self.trace_call(th, service.pid)
         client, server = self.client_lines(th.vp), service.lines(th.vp)
         access, proc = self.machine.core.access, th.proc
         for script in (CALL, RETURN):
@@ -130,6 +161,7 @@ class Ppc:
                 base = server if second else client
                 proc.clock = access(th.vp, code, base + offset, nbytes, proc.clock)
             th.work(script.work)
+        self.trace_return(th, outer, call)
 
 
 class PpcServer:
@@ -139,6 +171,7 @@ class PpcServer:
         self._ppc = ppc
         self._machine = ppc.machine
         self.name = name
+        self.pid = ppc.new_pid(name)
         self.calls = 0
         self.slow_returns = 0
         self._handle = ppc.machine.memory.alloc(home, 16, Kind.GLOBAL_PADDED)
@@ -168,9 +201,10 @@ class PpcServer:
         """
         if not 0 <= payload <= PAYLOAD_MAX:
             raise ValueError(f"payload={payload}: must be from 0 to {PAYLOAD_MAX} bytes")
-        ppc, proc = self._ppc, th.proc
+        ppc, proc, outer = self._ppc, th.proc, th.server
         ppc.enter(th)
         try:
+            call = ppc.trace_call(th, self.pid)
             client = ppc.client_lines(th.vp)
             if th.vp not in self._lines:  # not in this processor's table of targets yet
                 await th.store(client + CLIENT.offset("bucket"))
@@ -192,6 +226,7 @@ class PpcServer:
             return answer
         finally:
             ppc.leave(th)
+            ppc.trace_return(th, outer, call)
 
     async def remote(self, th: Thread, vp: int, method: Callable[..., Awaitable[T]], *args: Any) -> T:  # noqa: ANN401
         """Call ``method(server thread, *args)`` on processor *vp*; return its answer.
@@ -209,12 +244,17 @@ class PpcServer:
         self._busy.add(vp)
         outcome: list[Any] = []
         buffer = machine.memory.alloc(th.vp, REMOTE_BYTES, Kind.GLOBAL_PADDED)
+        caller = context_of(th)[0]
+        if th.proc.on.exception:
+            th.proc.emit.exception_ipc_remote(th.number, 0, commid(self.pid, vp))
         interrupts = machine.interrupts
 
         def wake(dispatcher: Thread) -> None:
             dispatcher.unblock(th)
 
         async def serve(server: Thread) -> None:
+            if server.proc.on.exception:
+                server.proc.emit.exception_accept_remote_ipc(0, caller)
             await server.load(buffer, REMOTE_BYTES)
             try:
                 outcome.append((await self.call(server, method, *args), None))
@@ -224,12 +264,15 @@ class PpcServer:
             await interrupts.raise_bit(server, interrupts.dispatcher(th.vp), SoftIntr.PREEMPT, wake)
 
         def receive(dispatcher: Thread) -> None:
-            interrupts.start(vp, serve, f"{self.name}, called from {th.vp}")
+            interrupts.start(vp, serve, f"{self.name}, called from {th.vp}", th.pid)
 
         await th.store(buffer, REMOTE_BYTES)
         await interrupts.raise_bit(th, interrupts.dispatcher(vp), SoftIntr.PREEMPT, receive)
         while not outcome:
             await th.block()
+        if th.proc.on.exception:
+            th.proc.emit.exception_ipc_remote_done(caller)
+            th.proc.emit.exception_context(*context_of(th))
         await th.load(buffer, REMOTE_BYTES)
         machine.memory.free(th.vp, buffer)
         await th.store(word)

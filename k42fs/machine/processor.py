@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from k42fs.ids import VP, Addr
+from k42fs.machine.contexts import idle, tell
 from k42fs.machine.tracing.switches import ALL_OFF, SILENT
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Processor:
         self.on: Switches = ALL_OFF
         self.emit: Emitters = SILENT
         self.free_threads: list[Thread] = []  # LIFO: the hottest stack first
+        self.current: Thread | None = None  # who is on it, and not parked
         # Of the deterministic driver:
-        self.current: Thread | None = None
         self.ready: list[tuple[int, int, Thread]] = []  # heap of (ready at, serial, thread): FIFO by time
         self.posted_at = -1  # when the driver's heap wakes it; -1: not at all
         self.switches = 0  # how often a thread was put on it
@@ -83,8 +84,13 @@ class Processor:
     def idle_until(self, at: int) -> None:
         """Let the clock stand at *at* if it is not there yet: nothing was done meanwhile."""
         if at > self.clock:
+            is_told = self.on.exception and self.current is not None
+            if is_told:
+                self.emit.exception_context(*idle(self.vp))
             self.idle += at - self.clock
             self.clock = at
+            if is_told:
+                tell(self)
 
     def spin_until(self, at: int) -> None:
         """Let the clock stand at *at*: the processor polled meanwhile."""

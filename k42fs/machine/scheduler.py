@@ -26,6 +26,8 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import VP
+from k42fs.machine import contexts
+from k42fs.machine.contexts import BASE_SERVER
 from k42fs.machine.core import NEVER
 from k42fs.machine.interrupts import interrupt
 from k42fs.machine.lock_base import DeadlockError
@@ -66,6 +68,13 @@ def is_stalled(threads: list[Thread]) -> bool:
     return all(th.state == BLOCKED for th in threads if not th.daemon)
 
 
+def put_on(th: Thread) -> None:
+    """Trace that *th* begins or goes on."""
+    if th.state == SLEEPING and th.proc.on.exception:
+        th.proc.emit.exception_timer_interrupt(0, 0)
+    contexts.put_on(th)
+
+
 def stuck(threads: list[Thread]) -> str:
     """Return what each of them but daemons waits for, as text."""
     return "; ".join(f"{th!r} waits for {th.waiting_for!r}" for th in threads if not th.daemon)
@@ -93,10 +102,14 @@ class Scheduler:
         args: tuple[Any, ...],
         daemon: bool,
         name: str,
+        pid: int = 0,
     ) -> Thread:
         """Make a thread on *vp* that will run ``fn(th, *args)`` from its processor's present time on."""
         th = self._machine.new_thread(vp, name or getattr(fn, "__name__", ""))
         th.daemon = daemon
+        th.pid = pid or (BASE_SERVER if daemon else BASE_SERVER + th.number)
+        if th.proc.on.control:
+            self._machine.trace.made(th, fn)
         th.coro = fn(th, *args)
         self.threads.append(th)
         self.unfinished += not daemon
@@ -190,6 +203,8 @@ class Scheduler:
             proc.idle_until(max(at, ready_at))
             proc.current = th
             proc.switches += 1
+            if proc.on.control:
+                put_on(th)
             if th.has_mail:
                 self._machine.take_mail(th)
         elif th.state == SPINNING:
@@ -238,6 +253,8 @@ class Scheduler:
 
     def _next(self, proc: Processor) -> None:
         """The processor's thread is out of the way: let its next one run, when it is ready."""
+        if proc.on.control and proc.current is not None:
+            contexts.take_off(proc.current, proc.current.state == FINISHED)
         proc.current = None
         if proc.ready:
             self._post(proc, max(proc.clock, proc.ready[0][0]))

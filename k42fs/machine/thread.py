@@ -19,6 +19,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from k42fs.ids import VP, Addr, Ref
+from k42fs.machine.contexts import BASE_SERVER
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Refs, Script
 from k42fs.machine.trace import BLOCK
 
@@ -94,7 +95,8 @@ class Thread:
     front end.
 
     `generation` belongs to the objects floor, which counts active threads, `depth` too: traced calls it is in.
-    `number` is dense per machine.
+    `number` is dense per machine. For the trace: `pid`, the process it is of; `server`, the one it calls, or 0;
+    `awaits_dispatch`, whether that was recorded.
     """
 
     __slots__ = (
@@ -102,6 +104,7 @@ class Thread:
         "_charger",
         "_refs",
         "_script",
+        "awaits_dispatch",
         "coro",
         "creds",
         "daemon",
@@ -115,7 +118,9 @@ class Thread:
         "number",
         "outcome",
         "pause",
+        "pid",
         "proc",
+        "server",
         "stack_addr",
         "state",
         "suspended",
@@ -146,6 +151,9 @@ class Thread:
         self.has_mail = False
         self.daemon = False
         self.depth = 0
+        self.pid = BASE_SERVER
+        self.server = 0
+        self.awaits_dispatch = False
         self.coro: Any = None
         self.outcome: tuple[Any, BaseException | None] = (None, None)
         self.suspended: Any = None

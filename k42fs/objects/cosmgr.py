@@ -145,7 +145,7 @@ class COSMgr:
         self.ring: list[VP] = []  # processors in use, ascending
         self.reps: dict[VP, CleanupRep] = {}
         self._joined = _Joined(self)
-        self._generations = [Generations(VP(vp)) for vp in range(len(processors))]
+        self._generations = [Generations(proc.vp, proc) for proc in processors]
         self._created = self._destroyed = self._freed = self._double_destroys = 0
         self._misses = self._deleted_answers = self._token_stalls = 0
         for proc, generations in zip(processors, self._generations, strict=True):

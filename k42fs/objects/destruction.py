@@ -261,6 +261,8 @@ class CleanupRep:
             carrier.transfer = []
         if self.vp == self.cos.ring[0]:
             token.generation.bump()
+            if th.proc.on.clust_obj:
+                th.proc.emit.clust_obj_global_cnt(th.number, token.generation.count)
             token.rounds += 1
         self.due, self.reclaim = self.reclaim, self.due
         for ref in self.waiting:

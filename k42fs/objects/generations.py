@@ -20,9 +20,12 @@ zero; our waiters look again at each clean-up round.
 
 from __future__ import annotations
 
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from k42fs.ids import VP
+
+if TYPE_CHECKING:
+    from k42fs.machine.processor import Processor
 
 VPMarker = NewType("VPMarker", int)
 """A point in the life of one processor's threads: that processor's generation count when it was taken."""
@@ -31,17 +34,22 @@ GlobalMarker = NewType("GlobalMarker", int)
 """A point in the token's journey: the global generation count when it was taken."""
 
 ADVANCES_TO_ELAPSE: Final = 2
+MARKER_SHIFT: Final = 48
 INACTIVE: Final = -1
 """The generation of a thread that is outside the system, or parked with no temporary refs."""
 
 
 class Generations:
-    """The active threads of processor *vp*: two counters, >= 0, and the number of advances so far."""
+    """The active threads of processor *vp*: two counters, >= 0, and the number of advances so far.
 
-    __slots__ = ("count", "counts", "current", "vp")
+    *proc*, if given, is where markers are traced.
+    """
 
-    def __init__(self, vp: VP) -> None:
+    __slots__ = ("_proc", "count", "counts", "current", "vp")
+
+    def __init__(self, vp: VP, proc: Processor | None = None) -> None:
         self.vp = vp
+        self._proc = proc
         self.counts = [0, 0]
         self.current = 0
         self.count = 0
@@ -66,11 +74,27 @@ class Generations:
             self.advance()
 
     def marker(self) -> VPMarker:
+        if self._proc is not None and self._proc.on.clust_obj:
+            self._proc.emit.clust_obj_mark_set(self._traced(VPMarker(self.count)), self._thread())
         return VPMarker(self.count)
 
     def elapsed(self, marker: VPMarker) -> bool:
         """Say whether every thread that was active on this processor at *marker* has left."""
-        return self.count - marker >= ADVANCES_TO_ELAPSE
+        has_elapsed = self.count - marker >= ADVANCES_TO_ELAPSE
+        if self._proc is not None and self._proc.on.clust_obj:
+            emit = self._proc.emit
+            tell = emit.clust_obj_mark_elapsed if has_elapsed else emit.clust_obj_mark_active
+            tell(self._traced(marker), self._thread())
+        return has_elapsed
+
+    def _traced(self, marker: VPMarker) -> int:
+        """Return the marker as a number that no other processor's markers have."""
+        return self.vp << MARKER_SHIFT | marker
+
+    def _thread(self) -> int:
+        assert self._proc is not None, "nothing is traced"
+        current = self._proc.current
+        return 0 if current is None else current.number
 
 
 class GlobalGeneration:

@@ -6,7 +6,8 @@ its own that is never dropped: what a ring or a bounded recording has kept must 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import CodeType, FrameType
 from typing import Final
 
@@ -67,6 +68,19 @@ class Numbers:
             self._frames[key] = number = self.site(
                 f"{short_path(code.co_filename)}:{frame.f_lineno} {code.co_qualname}"
             )
+        return number
+
+    def site_of_function(self, function: Callable[..., object]) -> int:
+        """Return the number of the place where *function* begins, or what a partial one calls."""
+        while isinstance(function, partial):
+            function = function.func
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return self.site(getattr(function, "__qualname__", type(function).__qualname__))
+        number = self._frames.get((code, -1))
+        if number is None:
+            place = f"{short_path(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"
+            self._frames[code, -1] = number = self.site(place)
         return number
 
     def method(self, type_name: str, name: str) -> int:
