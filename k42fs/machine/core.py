@@ -102,10 +102,14 @@ class CoherenceCore(Protocol):
     `watched`: lines (address / line_bytes) that spinning processors read again and again. When a transaction
     takes a copy of one away, the core calls ``on_taken(line, the loser, start of the transaction)``; the
     answer is when the loser notices, from when on it is a limit for the rest of the script.
+
+    `log_room`, `site`, `logged`, `take_log`: see `miss_log.MissLog`. A log changes nothing else.
     """
 
     watched: set[int]
     on_taken: Callable[[int, int, int], int] | None
+    log_room: int
+    site: int
 
     @property
     def name(self) -> str:
@@ -152,3 +156,10 @@ class CoherenceCore(Protocol):
 
     def check(self) -> None:
         """Raise AssertionError unless the conservation invariants hold."""
+
+    @property
+    def logged(self) -> int:
+        """How many records are in the log."""
+
+    def take_log(self) -> tuple[array[int], int]:
+        """Empty the log; return its records, as `miss_log.Record` flattened, and how many found no room."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from k42fs.machine.core import NEVER
 from k42fs.machine.core_state import CoreState
 from k42fs.machine.directory import Cache, LineState, Sharing
+from k42fs.machine.miss_log import INVALIDATE
 from k42fs.machine.protocol import EXCLUSIVE, GET_S, MODIFIED, PROTOCOLS, SHARED, TRACKED, protocol_state
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class CoreMoves(CoreState):
             entry.sharers |= 1 << owner
             entry.owner = -1
 
-    def _invalidate(self, losers: int, sharing: Sharing, line: int, start: int) -> None:
-        """Take all copies of *losers*, lowest first, for a write that starts at *start*."""
+    def _invalidate(self, losers: int, sharing: Sharing, line: int, start: int, writer: int) -> None:
+        """Take all copies of *losers*, lowest first, for a write of *writer* that starts at *start*."""
         is_watched = line in self.watched
         sharing.epoch += 1
         while losers:
@@ -63,6 +64,8 @@ class CoreMoves(CoreState):
             cache = self._cache(loser)
             cache.drop(line)
             cache.invalidations += 1
+            if self.log_room:
+                self._log(INVALIDATE, loser, start, line, 0, 0, 0, writer, 0)
             sharing.lost[loser] = sharing.epoch
             if self._values is not None:
                 self._values.dropped(loser, line)

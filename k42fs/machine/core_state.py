@@ -23,6 +23,7 @@ from k42fs.machine.directory import UPGRADE, Cache, LineState, Sharing
 from k42fs.machine.interconnect import Interconnect
 from k42fs.machine.interconnect_bus import BusInterconnect
 from k42fs.machine.interconnect_directory import DirectoryInterconnect
+from k42fs.machine.miss_log import MissLog
 from k42fs.machine.protocol import DIRTY, EXCLUSIVE, SHARED, STATE_NAMES
 from k42fs.machine.shared_cache import SharedCaches
 
@@ -33,10 +34,11 @@ WORTH_KEEPING: Final = 4
 """Moves between caches after which a line is remembered, until the next reset, though no cache has it."""
 
 
-class CoreState:
+class CoreState(MissLog):
     """Caches, lines and interconnect of one machine."""
 
     def __init__(self, config: MachineConfig, debug: bool) -> None:
+        super().__init__()
         self._config = config
         # Caches appear when first used, so that a machine of 1024 processors starts at once.
         self._caches: list[Cache | None] = [None] * config.processors

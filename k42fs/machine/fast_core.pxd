@@ -162,6 +162,13 @@ cdef struct Plan:
     int64_t nbytes
 
 
+# miss_log.MissLog: records of ITEMS numbers, `count` of them. `room` is 0 where nothing is logged; `capacity` is what
+# was allocated.
+cdef struct Log:
+    int64_t *items
+    int64_t room, count, capacity, dropped
+
+
 # A machine: its shape and costs, then its state. `core` is the FastCore it belongs to, not counted as a reference.
 cdef struct Model:
     void *core
@@ -192,6 +199,7 @@ cdef struct Model:
     uint64_t *targets
     Lines lines
     int64_t woken_at, transactions, check_every
+    Log log
 
 
 cdef class FastCore:
@@ -200,6 +208,7 @@ cdef class FastCore:
     cdef list kept  # the tuples whose addresses `scripts` knows
     cdef public set watched
     cdef public object on_taken
+    cdef public int64_t site  # in the program, for the log
 
     cdef Cache *cache(self, int cpu) except NULL
     cdef int64_t c_access(self, int cpu, int code, int64_t addr, int64_t nbytes, int64_t now) except -1

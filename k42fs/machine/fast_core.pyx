@@ -10,6 +10,7 @@ core, which is the oracle: change it first, then this, and the differential test
     fast/cpu_sets.pxi        sets of processors
     fast/sharing.pxi         directory.Sharing
     fast/lines.pxi           directory.LineState, and finding them
+    fast/log.pxi             miss_log.MissLog
     fast/caches.pxi          directory.Cache
     fast/topology.pxi        distances, latencies.Latencies, links.Links
     fast/interconnects.pxi   both interconnects, sharer formats
@@ -24,6 +25,9 @@ of the processors in use, on pages that were touched.
 """
 
 import sys
+from array import array as Array
+
+from cpython cimport array
 
 from k42fs.machine.core import NEVER as core_never
 from k42fs.machine.core import MISS_KINDS, STALLS, Counters, LineTransfers, TraceArrays
@@ -36,6 +40,7 @@ include "fast/reservations.pxi"
 include "fast/cpu_sets.pxi"
 include "fast/sharing.pxi"
 include "fast/lines.pxi"
+include "fast/log.pxi"
 include "fast/caches.pxi"
 include "fast/topology.pxi"
 include "fast/interconnects.pxi"
@@ -99,6 +104,7 @@ cdef class FastCore:
         free(m.caches_block)
         free(m.homes)
         free_lines(&m.lines)
+        free(m.log.items)
         free_scripts(&self.scripts)
 
     cdef Cache *cache(self, int cpu) except NULL:
@@ -108,6 +114,24 @@ cdef class FastCore:
         if self.model.caches[cpu].l1 == NULL:
             make_cache(&self.model, cpu)
         return &self.model.caches[cpu]
+
+    @property
+    def log_room(self):
+        """How many records the log keeps until they are taken; 0: nothing is logged."""
+        return self.model.log.room
+
+    @log_room.setter
+    def log_room(self, int64_t room):
+        set_log_room(&self.model.log, room)
+
+    @property
+    def logged(self):
+        """How many records are in the log."""
+        return self.model.log.count
+
+    def take_log(self):
+        """Empty the log; return its records and how many found no room. See `CoherenceCore`."""
+        return taken_log(&self.model.log)
 
     @property
     def late(self):

@@ -41,6 +41,7 @@ from k42fs.machine.directory import (
 )
 from k42fs.machine.interconnect import FROM_CACHE, HOME_HISTORY_FACTOR, NO_DATA, Plan
 from k42fs.machine.layout import READ, RMW, WRITE, Refs
+from k42fs.machine.miss_log import MISS, NO_CPU
 from k42fs.machine.protocol import EXCLUSIVE, INVALID, MODIFIED, SHARED, TRACKED
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class PureCore(CoreMoves):
             if only_by_me or not entry.gone_owned:
                 return self._from_l3(cpu, cache, entry, line, now)
         elif entry.owner < 0 and not entry.sharers and only_by_me and entry.sharing is None:
-            return self._fetch_private(cpu, cache, code, entry, line, now)
+            return self._fetch_private(cpu, cache, code, addr, entry, now)
         return self._transact(cpu, cache, code, addr, nbytes, entry, held, now)
 
     def _from_l3(self, cpu: int, cache: Cache, entry: LineState, line: int, now: int) -> tuple[int, int]:
@@ -261,11 +262,15 @@ class PureCore(CoreMoves):
         return start + self._config.l3_cycles, state
 
     def _fetch_private(
-        self, cpu: int, cache: Cache, code: int, entry: LineState, line: int, now: int
+        self, cpu: int, cache: Cache, code: int, addr: int, entry: LineState, now: int
     ) -> tuple[int, int]:
-        """Get *line*, which no other cache has or ever had, from memory; return (time, state)."""
-        cache.misses[CAPACITY if cache.was_evicted(line) else COLD] += 1
+        """Get the line of *addr*, which no other cache has or ever had, from memory; return (time, state)."""
+        line = addr >> self._line_shift
+        kind = CAPACITY if cache.was_evicted(line) else COLD
+        cache.misses[kind] += 1
         start, end = self._net.fetch(entry, cache.node, self._home_of(line), code == READ, now)
+        if self.log_room:
+            self._log(MISS, cpu, start, line, kind, code, addr & self._line_mask, NO_CPU, end - now)
         cache.queued += start - now
         cache.stall[STALL_MEMORY] += end - start
         cache.from_memory += 1
@@ -287,7 +292,8 @@ class PureCore(CoreMoves):
         rival = entry.owner if entry.owner != cpu else -1
         others = entry.sharers & ~(1 << cpu)
         sharing = entry.sharing or self._begin_sharing(entry, cpu)
-        cache.misses[self._miss_kind(cpu, cache, sharing, line, offset, nbytes, held)] += 1
+        kind = self._miss_kind(cpu, cache, sharing, line, offset, nbytes, held)
+        cache.misses[kind] += 1
         if sharing is not None and (rival >= 0 or (code != READ and others)):
             sharing.count(cpu, offset)
         rival_state = self._cache(rival).state(line) if rival >= 0 else INVALID
@@ -297,6 +303,9 @@ class PureCore(CoreMoves):
         start, end = self._net.transact(entry, cache.node, home, plan, now)
         assert start >= now, f"line {line:#x}: asked for at {now}, begun at {start}"
         self._account(cache, plan, now, start, end)
+        if self.log_room:
+            supplier = rival if plan.supply == FROM_CACHE else NO_CPU
+            self._log(MISS, cpu, start, line, kind, code, offset, supplier, end - now)
         if self._values is not None and plan.supply != NO_DATA:
             if plan.supply == FROM_CACHE:
                 self._values.from_cache(cpu, line, rival)
@@ -310,7 +319,7 @@ class PureCore(CoreMoves):
         else:
             state = MODIFIED if sharing is None else TRACKED
             if sharing is not None:
-                self._invalidate(others | (1 << rival if rival >= 0 else 0), sharing, line, start)
+                self._invalidate(others | (1 << rival if rival >= 0 else 0), sharing, line, start, cpu)
             entry.owner, entry.sharers, entry.gone, entry.gone_owned = -1, 0, 0, False
         if held:
             cache.set_state(line, state)

@@ -59,10 +59,13 @@ cdef int64_t tell_watcher(Model *m, int64_t line, int loser, int64_t start) exce
     return core.on_taken(line, loser, start)
 
 
-cdef int take(Model *m, Sharing *sharing, int loser, int64_t line, int64_t start) except -1:
+cdef int take(Model *m, Sharing *sharing, int cpu, int loser, int64_t line, int64_t start) except -1:
+    """*loser*'s copy goes, because *cpu* writes."""
     cdef int64_t woken_at
     drop(m, &m.caches[loser], line)
     m.caches[loser].invalidations += 1
+    if m.log.room:
+        log_record(m, LOG_INVALIDATE, loser, start, line, 0, 0, 0, cpu, 0)
     note_lost(m, sharing, loser, sharing.epoch)
     if (<FastCore> m.core).watched:
         woken_at = tell_watcher(m, line, loser, start)
@@ -78,11 +81,11 @@ cdef int invalidate(Model *m, int cpu, int rival, Sharing *sharing, int64_t line
     sharing.epoch += 1
     while loser != NOBODY or rival != NOBODY:
         if rival != NOBODY and (loser == NOBODY or rival < loser):
-            take(m, sharing, rival, line, start)
+            take(m, sharing, cpu, rival, line, start)
             rival = NOBODY
             continue
         if loser != cpu:
-            take(m, sharing, loser, line, start)
+            take(m, sharing, cpu, loser, line, start)
         loser = set_next(&sharing.sharers, loser, m.map_words)
     return 0
 

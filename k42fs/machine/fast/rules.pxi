@@ -68,7 +68,7 @@ cdef int64_t miss(Model *m, int cpu, Cache *cache, int code, int64_t addr, int64
         if only_by_me or not is_gone_owned:
             return from_l3(m, cpu, cache, entry, line, now, state)
     elif sharing == NULL and owner_of(entry) < 0 and (entry.flags & ROLE) != ROLE_SHARER and only_by_me:
-        return fetch_private(m, cpu, cache, code, entry, line, now, state)
+        return fetch_private(m, cpu, cache, code, addr, entry, now, state)
     return transact(m, cpu, cache, code, addr, nbytes, entry, now, state)
 
 
@@ -125,11 +125,14 @@ cdef int64_t from_l3(Model *m, int cpu, Cache *cache, Entry *entry, int64_t line
     return start + m.l3_cycles
 
 
-cdef int64_t fetch_private(Model *m, int cpu, Cache *cache, int code, Entry *entry, int64_t line, int64_t now,
+cdef int64_t fetch_private(Model *m, int cpu, Cache *cache, int code, int64_t addr, Entry *entry, int64_t now,
                            int *state) except -1:
-    cdef int64_t end = 0, start
-    cache.misses[CAPACITY if was_evicted(cache, line) else COLD] += 1
+    cdef int64_t line = addr >> m.line_shift, end = 0, start
+    cdef int kind = CAPACITY if was_evicted(cache, line) else COLD
+    cache.misses[kind] += 1
     start = place_fetch(m, entry, cache.node, home_of(m, line), code == READ, now, &end)
+    if m.log.room:
+        log_record(m, LOG_MISS, cpu, start, line, kind, code, addr & m.line_mask, NO_CPU, end - now)
     cache.queued += start - now
     cache.stall[STALL_MEMORY] += end - start
     cache.from_memory += 1
@@ -155,6 +158,7 @@ cdef int64_t transact(Model *m, int cpu, Cache *cache, int code, int64_t addr, i
                       int64_t now, int *state) except -1:
     cdef int64_t line = addr >> m.line_shift, offset = addr & m.line_mask, end = 0, start
     cdef int home = home_of(m, line), held = state[0], rival = owner_of(entry), rival_state = INVALID
+    cdef int kind
     cdef Sharing *sharing = sharing_for(m, entry, cpu)
     cdef CpuSet lone, nobody
     cdef CpuSet *sharers = &lone
@@ -172,7 +176,8 @@ cdef int64_t transact(Model *m, int cpu, Cache *cache, int code, int64_t addr, i
     else:  # its only sharer writes (MSI)
         lone = CpuSet(cpu, NULL, 1)
         nobody = CpuSet(0, NULL, 0)
-    cache.misses[miss_kind(m, cpu, cache, sharing, line, offset, nbytes, held)] += 1
+    kind = miss_kind(m, cpu, cache, sharing, line, offset, nbytes, held)
+    cache.misses[kind] += 1
     if sharing != NULL and (rival >= 0 or (code != READ and sharers.count > set_has(sharers, cpu))):
         count_move(m, sharing, cpu, <int> offset)
     if m.is_bus:
@@ -183,6 +188,9 @@ cdef int64_t transact(Model *m, int cpu, Cache *cache, int code, int64_t addr, i
     if start < now:
         raise AssertionError(f"line {line:#x}: asked for at {now}, begun at {start}")
     account(cache, &plan, now, start, end)
+    if m.log.room:
+        log_record(m, LOG_MISS, cpu, start, line, kind, code, offset, rival if plan.supply == FROM_CACHE else NO_CPU,
+                   end - now)
     if code == READ:
         state[0] = step.alone if is_alone(entry) else step.shared
         has_returned(entry, cpu)
