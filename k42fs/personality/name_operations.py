@@ -46,25 +46,37 @@ class NameOperations(Face):
         The kernel does not say who forgets, and often tells of many at once. Each is dropped where it was last
         answered for: elsewhere all lines of file and inode would change processors, now and at their next use.
         """
-        th = None
-        self.requests += 1
+        th = span = first = None
+        unique = 0
         try:
             for node_id, count in inode_list:
                 node = self.nodes.by_id.get(node_id)
                 if node is None:
                     continue  # `.k42`, which is never counted
+                if first is None:
+                    first = node
+                    self.requests += 1
+                    unique = self.requests
                 node.nlookup -= count
                 if node.nlookup <= 0 and node_id != ROOT_ID:
                     self.nodes.remove(node)
                     if th is not None and th.vp != node.vp:
                         ended, th = th, None
+                        if span is not None:
+                            self.request_trace.leave(span)  # the rest of it is housekeeping to a reader
                         self.end(ended)
                     if th is None:
                         th = self.begin(node.vp, is_housekeeping=True)
+                        if span is None and th.proc.on.fuse:
+                            span = self.request_trace.enter_forget(th.proc, th, unique, first.node_id)
                     await self.run(th, th.deref(node.tree).forget(th, node.file))
         except Exception as exc:
-            self.failure(exc, "forget", th)
+            self.failure(exc, "forget", th, span)
         else:
+            if first is not None and span is None and (proc := self.machine.processors[first.vp]).on.fuse:
+                span = self.request_trace.enter_forget(proc, None, unique, first.node_id)
+            if span is not None:
+                self.request_trace.leave(span)
             if th is not None:
                 self.end(th)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from errno import EINTR
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -27,6 +28,7 @@ from k42fs.personality.clients import CallerTable
 from k42fs.personality.control import CONTROL_NAME
 from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
+from k42fs.personality.request_trace import RequestTrace, Span
 from k42fs.personality.session import ReaderBaton
 from k42fs.servers.credentials import Creds
 
@@ -59,6 +61,7 @@ class Serving:
         self.served: defaultdict[str, int] = defaultdict(int)
         self.refused: defaultdict[int, int] = defaultdict(int)
         self.given_up: set[Thread] = set()
+        self.request_trace = RequestTrace(machine)
         self._baton = baton
 
     def begin(self, vp: VP, is_housekeeping: bool = False) -> Thread:
@@ -162,18 +165,23 @@ class Serving:
         """Undo what the kernel has not heard of; *answer* is None if the operation failed. For the face that has
         nodes."""
 
-    def failure(self, exc: Exception, request: str, th: Thread | None = None) -> pyfuse3.FUSEError:
-        """Return the answer for a request that ended in *exc*, and end its thread.
+    def failure(
+        self, exc: Exception, request: str, th: Thread | None = None, span: Span | None = None
+    ) -> pyfuse3.FUSEError:
+        """Return the answer for a request that ended in *exc*, and end its *span* in the trace and its thread.
 
         A thread whose operation is still parked stays active until that ends: what it uses must not be reclaimed
         under it.
         """
+        answer = answer_for(exc, request, self.machine.recent_events)
+        if span is not None:
+            self.request_trace.fail(span, answer.errno)
         if th is not None and th.suspended is None:
             try:
                 self.end(th)
             except Exception as second:
                 log.error("a thread of %s could not be ended", request, exc_info=second)
-        return answer_for(exc, request, self.machine.recent_events)
+        return answer
 
 
 def _handler(
@@ -186,11 +194,13 @@ def _handler(
     may_hold = admit is _admit_handle and request != "release"
 
     async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
-        th, is_counted = None, False
+        th, span, is_counted = None, None, False
         try:
             th, args = admit(self, args)
             if is_counted := th.generation != INACTIVE:
                 self.served[request] += 1
+                if th.proc.on.fuse:
+                    span = self.request_trace.enter(th, self.requests, request, args)
             if may_hold and self.machine.pace.hot and self.machine.pace.is_ahead(th):
                 await self.hold(th)
             coro = operation(self, th, *args)
@@ -200,14 +210,20 @@ def _handler(
                 answer: R = done.value
             else:
                 answer = await self.wait(th, coro, effect, request, args)
+            if span is not None:
+                self.request_trace.leave(span, answer)
             ended, th = th, None
             self.end(ended)
             return answer
         except Exception as exc:
-            answered = self.failure(exc, request, th)
+            answered = self.failure(exc, request, th, span)
             if is_counted:
                 self.refused[answered.errno] += 1
             raise answered from None
+        except BaseException:  # the mount ends
+            if span is not None:
+                self.request_trace.fail(span, EINTR)
+            raise
 
     handler.__name__ = request
     handler.__doc__ = operation.__doc__

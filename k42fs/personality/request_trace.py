@@ -1,0 +1,186 @@
+"""The kernel's requests in the trace: OpEnter, OpArgs, OpExit, and who the callers are.
+
+Every request that the daemon counts has its enter, and each enter its exit, whatever becomes of the request: with
+the errno that the kernel is told (ENOENT too where it is told by an entry without a node), and the bytes that an
+answer carries. Requests on `.k42` are not there, as they are not in any figure.
+
+Nothing here runs unless Fuse events are recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from errno import EACCES, ENOENT
+from typing import TYPE_CHECKING, Any, Final
+
+from k42fs.machine import Thread, contexts
+from k42fs.personality.handles import Handle
+from k42fs.personality.nodes import ROOT_ID
+
+if TYPE_CHECKING:
+    from k42fs.machine.driver import Machine
+    from k42fs.machine.processor import Processor
+    from k42fs.machine.tracing.tracer import Tracer
+
+OPCODES: Final[Mapping[str, int]] = {
+    "lookup": 1,
+    "forget": 2,
+    "getattr": 3,
+    "setattr": 4,
+    "readlink": 5,
+    "symlink": 6,
+    "mknod": 8,
+    "mkdir": 9,
+    "unlink": 10,
+    "rmdir": 11,
+    "rename": 12,
+    "link": 13,
+    "open": 14,
+    "read": 15,
+    "write": 16,
+    "statfs": 17,
+    "release": 18,
+    "fsync": 20,
+    "setxattr": 21,
+    "getxattr": 22,
+    "listxattr": 23,
+    "removexattr": 24,
+    "opendir": 27,
+    "readdir": 44,
+    "releasedir": 29,
+    "fsyncdir": 30,
+    "access": 34,
+    "create": 35,
+}
+"""FUSE's numbers of the requests that have handlers; directories are read with READDIRPLUS."""
+
+NAME_AT: Final[Mapping[str, tuple[int, ...]]] = {
+    "lookup": (1,),
+    "create": (1,),
+    "mknod": (1,),
+    "mkdir": (1,),
+    "symlink": (1, 2),
+    "link": (2,),
+    "unlink": (1,),
+    "rmdir": (1,),
+    "rename": (1, 3),
+    "getxattr": (1,),
+    "setxattr": (1,),
+    "removexattr": (1,),
+}
+"""Which arguments of a request are names, or as good as one."""
+
+
+@dataclass(slots=True)
+class Span:
+    """A request from its enter on: its processor, its thread if it has one, and the host's clock when it came."""
+
+    proc: Processor
+    th: Thread | None
+    unique: int
+    request: str
+    began_ns: int
+    is_open: bool = True
+
+
+class RequestTrace:
+    """Emits what Fuse events say. One for a mount; `describe` goes to the machine's describers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._named: set[int] = set()
+        machine.trace.describers.append(self.describe)
+
+    def describe(self, tracer: Tracer) -> None:
+        """Name the operations; callers are named when they first call."""
+        self._named.clear()
+        constant = tracer.numbers.constant
+        for name, opcode in OPCODES.items():
+            tracer.emit[0].fuse_op_name(opcode, constant(name))
+
+    def enter(self, th: Thread, unique: int, request: str, args: tuple[Any, ...]) -> Span:
+        """Record that *request*, the *unique*th of the mount, begins on *th* with its operation's *args*."""
+        emit, creds = th.proc.emit, th.creds
+        if th.proc.on.user and creds.pid not in self._named:
+            self._name(th, creds.pid)
+        now = self._machine.wall_clock_ns()
+        node = _node(args)
+        emit.fuse_op_enter(unique, OPCODES[request], node, creds.pid, th.vp, creds.uid, creds.gid, now)
+        for name, size, offset in _arguments(request, args):
+            number = self._machine.tracer.numbers.string(name) if name else 0
+            emit.fuse_op_args(unique, number, size, offset)
+        return Span(th.proc, th, unique, request, time.perf_counter_ns())
+
+    def enter_forget(self, proc: Processor, th: Thread | None, unique: int, node: int) -> Span:
+        """Record that the kernel forgets nodes, of which *node* is the first. It does not say who.
+
+        Only counts may change, and then there is no thread.
+        """
+        now = self._machine.wall_clock_ns()
+        proc.emit.fuse_op_enter(unique, OPCODES["forget"], node, 0, proc.vp, 0, 0, now)
+        return Span(proc, th, unique, "forget", time.perf_counter_ns())
+
+    def leave(self, span: Span, answer: object = None) -> None:
+        """Record that the request was answered, with *answer*. Before its thread ends; the second time nothing."""
+        errno, nbytes = _outcome(span.request, answer)
+        self._exit(span, errno, nbytes)
+
+    def fail(self, span: Span, errno: int) -> None:
+        """Record that the request was refused, or given up, if its end is not recorded yet."""
+        self._exit(span, errno, 0)
+
+    @staticmethod
+    def _exit(span: Span, errno: int, nbytes: int) -> None:
+        if not span.is_open:
+            return
+        span.is_open = False
+        proc = span.proc
+        proc.emit.fuse_op_exit(span.unique, errno, nbytes, time.perf_counter_ns() - span.began_ns)
+        if proc.current is not span.th and proc.on.exception:
+            contexts.tell(proc)  # it waited; to readers its end would mean what was before it began
+
+    def _name(self, th: Thread, pid: int) -> None:
+        """Record what the caller is called; it may have gone already."""
+        self._named.add(pid)
+        try:
+            with open(f"/proc/{pid}/comm", "rb") as file:
+                name = file.read().strip()
+        except OSError:
+            return
+        th.proc.emit.user_start_exec(pid, self._machine.tracer.numbers.string(name))
+
+
+def _node(args: tuple[Any, ...]) -> int:
+    """Return the number of the node that a request is about: its first argument, or its handle's."""
+    first = args[0]
+    if isinstance(first, Handle):
+        return 0 if first.node is None else first.node.node_id
+    return first if first.__class__ is int else ROOT_ID
+
+
+def _arguments(request: str, args: tuple[Any, ...]) -> list[tuple[bytes, int, int]]:
+    """Return the (name, size, offset) triples that say what is asked for."""
+    if places := NAME_AT.get(request):
+        return [(args[place], 0, 0) for place in places]
+    if request == "read":
+        return [(b"", args[2], args[1])]
+    if request == "write":
+        return [(b"", len(args[2]), args[1])]
+    if request == "readdir":
+        return [(b"", 0, args[1])]
+    if request == "setattr" and args[2].update_size:
+        return [(b"", args[1].st_size, 0)]
+    return []
+
+
+def _outcome(request: str, answer: Any) -> tuple[int, int]:  # noqa: ANN401
+    """Return (errno, bytes) of an answer that is no failure to pyfuse3, but may be one to the caller."""
+    if request == "lookup":
+        return (0 if answer.st_ino else ENOENT), 0
+    if request == "access":
+        return (0 if answer else EACCES), 0
+    if request == "write":
+        return 0, answer
+    return 0, len(answer) if isinstance(answer, bytes) else 0
