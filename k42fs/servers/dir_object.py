@@ -53,7 +53,6 @@ from k42fs.servers.name_cache import NameCache
 from k42fs.servers.name_holder import READ_HOLDER, wait_for_walkers
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
-from k42fs.servers.server_file import ServerFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -170,7 +169,6 @@ class DirObject(FileObject):
             self._check_add(th)
             file = await self.tree.fs.make(th, self.file, name, stat.S_IFREG | mode & 0o7777)
             sf = self.tree.make_object(th, file)
-            assert isinstance(sf, ServerFile), f"{sf!r} cannot be opened"
             await sf.root.charge_create(th)
             of = sf.add_client(th, flags)  # without its lock: nobody can know it before the dirlock is free
             await th.touch(NEW_SERVER_FILE, sf.addr, of.addr)

@@ -22,7 +22,6 @@ from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.locks import FairBLock, RWLock
-from k42fs.objects.root import SingleRepRoot
 from k42fs.servers.file_ops import FileOps
 from k42fs.servers.free_list import FreeLists
 from k42fs.servers.fs_file import FileSystem, FSFile
@@ -31,7 +30,7 @@ from k42fs.servers.multi_link import MultiLinkManager
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
-    from k42fs.servers.file_object import FileObject
+    from k42fs.servers.object_policy import ObjectPolicy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,14 +42,12 @@ CONVERT: Final = TOKEN_LOCK.script("convert", "r:lock", work=60)
 TREE: Final = Layout("FileSystemGlobal", Kind.GLOBAL_PADDED, rename_mutex=16, moves=8, root_walk=24)
 MOVE: Final = TREE.script("move", "w:moves", work=20)
 
-MakeObject = Callable[["FileSystemGlobal", FSFile, VP], "FileObject"]
-
 
 class FileSystemGlobal:
     """The shared part of one file system instance.
 
     Args:
-        make_file, make_dir: the classes of objects for regular files and directories: policy per instance.
+        policy: which implementation each new object gets.
         check: rights are checked here (the native face), not by the kernel.
     """
 
@@ -58,8 +55,7 @@ class FileSystemGlobal:
         self,
         cos: COSMgr,
         fs: FileSystem,
-        make_file: MakeObject,
-        make_dir: MakeObject,
+        policy: ObjectPolicy,
         *,
         check: bool = False,
         free_list_max: int | None = None,
@@ -70,6 +66,7 @@ class FileSystemGlobal:
         self.memory = machine.memory
         self.modelled = machine.model == "full"
         self.fs = fs
+        self.policy = policy
         self.check = check
         self.ops = FileOps(fs, check)
         self.multi_links = MultiLinkManager(machine)
@@ -83,8 +80,6 @@ class FileSystemGlobal:
         self.root_walk = RWLock(
             machine, Addr(self.addr + TREE.offset("root_walk")), name="nh", owner=self, spans_calls=True
         )
-        self._make_file = make_file
-        self._make_dir = make_dir
         self._token_addrs = [
             self.memory.alloc(VP(0), TOKEN_LOCK, TOKEN_LOCK.kind) for _ in range(TOKEN_LOCKS)
         ]
@@ -96,15 +91,17 @@ class FileSystemGlobal:
         """What statistics and traces call it."""
         return f"{self.fs.name} instance"
 
-    def make_object(self, th: Thread, file: FSFile) -> FileObject:
+    def make_object(self, th: Thread, file: FSFile) -> Any:  # noqa: ANN401
         """The object for *file*, which has none, published under the ref that the inode now holds.
 
-        The caller has the inode to itself: it holds its token lock, or made it just now.
+        What it is, the policy says; see `object_policy.MakeObject` for what may be done with it. The caller
+        has the inode to itself: it holds its token lock, or made it just now.
         """
         assert not file.obj_ref, f"{file!r} has an object"
-        rep = (self._make_dir if file.is_dir else self._make_file)(self, file, th.vp)
-        file.obj_ref = SingleRepRoot(self.cos, rep, th.vp).ref
-        return rep
+        policy = self.policy
+        made = (policy.directory if file.is_dir else policy.file)(file)(self, file, th.vp)
+        file.obj_ref = made.ref
+        return made
 
     async def object_ref(self, th: Thread, file: FSFile) -> Ref:
         """The ref of *file*'s object, made if need be.
@@ -202,8 +199,7 @@ class FileSystemGlobal:
         """Make the object of a token. The caller holds its token lock."""
         if file.nlink > 1 and not file.is_dir:
             return await self.multi_links.find_or_make(th, file, lambda: self._made(th, file))
-        rep: Any = self.make_object(th, file)
-        await rep.root.charge_create(th)
+        await self.make_object(th, file).root.charge_create(th)
         return file.obj_ref
 
     def _made(self, th: Thread, file: FSFile) -> Ref:

@@ -35,18 +35,17 @@ from k42fs.errors import (
 )
 from k42fs.ids import Ref
 from k42fs.servers.credentials import ROOT, SEARCH, check_may
-from k42fs.servers.dir_object import DirObject
 from k42fs.servers.fs_file import NAME_MAX, NO_REF, FileSystem, FSFile
-from k42fs.servers.fs_global import MakeObject
+from k42fs.servers.makers import default_policy
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.rename import Rename, Rmdir
-from k42fs.servers.server_file import ServerFile
 from k42fs.servers.tree_files import CALL, TreeFiles
 from k42fs.servers.walk import Walk
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
+    from k42fs.servers.object_policy import ObjectPolicy
 
 READ_DIR_BATCH: Final = 64
 TARGET_MAX: Final = 4095
@@ -58,7 +57,7 @@ class NameTree(TreeFiles):
 
     Args:
         check: check rights here, for front ends other than the kernel.
-        make_file, make_dir: the object classes of this instance.
+        policy: which implementation each new object gets; None for the default of each kind.
         free_list_max: idle objects kept per processor.
         name_server: told of links that lose their names, because clients keep links by path; 0 for none.
     """
@@ -71,12 +70,11 @@ class NameTree(TreeFiles):
         fs: FileSystem,
         *,
         check: bool = False,
-        make_file: MakeObject = ServerFile,
-        make_dir: MakeObject = DirObject,
+        policy: ObjectPolicy | None = None,
         free_list_max: int | None = None,
         name_server: Ref = NO_REF,
     ) -> None:
-        super().__init__(cos, fs, make_file, make_dir, check, free_list_max, name_server)
+        super().__init__(cos, fs, policy or default_policy(), check, free_list_max, name_server)
 
     # Names
 

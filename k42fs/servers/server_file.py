@@ -39,10 +39,8 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 from k42fs.errors import InvalidArgumentError, NameNotFoundError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
-from k42fs.objects.root import SingleRepRoot
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
-from k42fs.servers.file_cache import FileCache
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import NO_REF, FSFile
@@ -376,8 +374,8 @@ class ServerFile(FileObject):
 
     def _make_cache(self, th: Thread) -> Ref:
         """The file cache, made when a first byte moves. The caller holds the lock."""
-        cache = FileCache(self.tree, self.file, th.vp)
-        self.cache_ref = SingleRepRoot(self.tree.cos, cache, th.vp).ref
+        made = self.tree.policy.cache(self.file)(self.tree, self.file, th.vp)
+        self.cache_ref = made.ref
         return self.cache_ref
 
 

@@ -24,6 +24,7 @@ from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.makers import default_policy
 from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_listing import format_listing, table_record
 from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
@@ -67,6 +68,7 @@ class System:
         config = preset(options.preset, processors=options.processors, seed=options.seed)
         self.machine = Machine(config, options.model, options.is_live, options.clock_ns)
         self.cos = COSMgr(self.machine)
+        self.policy = default_policy()
         filler = FillerTree()
         self.filler_tree: Ref = SingleRepRoot(self.cos, filler).ref
         self.trees: dict[Ref, NameTree] = {}
@@ -89,7 +91,9 @@ class System:
         fs.updates_atime = options.updates_atime
         fs.acls_are_enforced = options.acls_are_enforced
         name_server = Ref(WellKnown.MOUNT_POINT_MGR)
-        tree = NameTree(self.cos, fs, check=options.checks_permissions, name_server=name_server)
+        tree = NameTree(
+            self.cos, fs, check=options.checks_permissions, policy=self.policy, name_server=name_server
+        )
         self.trees[tree.ref] = tree
         return tree
 

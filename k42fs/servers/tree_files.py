@@ -26,7 +26,7 @@ from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import ROOT, check_changes
 from k42fs.servers.free_list import AGE_MAX_NS
 from k42fs.servers.fs_file import FileSystem, FSFile, FsStatus
-from k42fs.servers.fs_global import FileSystemGlobal, MakeObject
+from k42fs.servers.fs_global import FileSystemGlobal
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.server_file import ATTRIBUTES
 from k42fs.servers.symlink_cache import ALL_LINKS, LinkKey
@@ -34,6 +34,7 @@ from k42fs.servers.symlink_cache import ALL_LINKS, LinkKey
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
+    from k42fs.servers.object_policy import ObjectPolicy
 
 NAME_TREE: Final = Layout("NameTree", Kind.GLOBAL, file_system=8, root=8, flags=8)
 CALL: Final = NAME_TREE.script("call", "r:file_system r:flags", work=30)
@@ -44,7 +45,7 @@ class TreeFiles:
 
     Args:
         check: check rights here, for front ends other than the kernel.
-        make_file, make_dir: the object classes of this instance.
+        policy: which implementation each new object gets.
         free_list_max: idle objects kept per processor.
         name_server: told of links that lose their names, 0 for none.
     """
@@ -58,14 +59,13 @@ class TreeFiles:
         self,
         cos: COSMgr,
         fs: FileSystem,
-        make_file: MakeObject,
-        make_dir: MakeObject,
+        policy: ObjectPolicy,
         check: bool,
         free_list_max: int | None,
         name_server: Ref,
     ) -> None:
         self._name_server = name_server
-        self.tree = FileSystemGlobal(cos, fs, make_file, make_dir, check=check, free_list_max=free_list_max)
+        self.tree = FileSystemGlobal(cos, fs, policy, check=check, free_list_max=free_list_max)
         self.addr = cos.memory.alloc(VP(0), NAME_TREE, NAME_TREE.kind, owner=self)
         SingleRepRoot(cos, self)
 

@@ -1,0 +1,49 @@
+"""The implementations there are of each kind of object, the default first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from k42fs.objects.root import SingleRepRoot
+from k42fs.servers.dir_object import DirObject
+from k42fs.servers.file_cache import FileCache
+from k42fs.servers.object_policy import Makers, ObjectPolicy
+from k42fs.servers.server_file import ServerFile
+
+if TYPE_CHECKING:
+    from k42fs.ids import VP
+    from k42fs.servers.fs_file import FSFile
+    from k42fs.servers.fs_global import FileSystemGlobal
+
+
+def make_locked_directory(tree: FileSystemGlobal, file: FSFile, vp: VP) -> DirObject:
+    """One lock, one table, one rep."""
+    rep = DirObject(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
+def make_shared_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ServerFile:
+    """One lock, one length, one rep."""
+    rep = ServerFile(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
+def make_single_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> FileCache:
+    """One lock around one page hash, one rep."""
+    rep = FileCache(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
+MAKERS: Final[Makers] = {
+    "DirObject": {"locked": make_locked_directory},
+    "ServerFile": {"shared": make_shared_file},
+    "FileCache": {"single": make_single_cache},
+}
+
+
+def default_policy() -> ObjectPolicy:
+    """Return a policy of its own that makes the default of everything."""
+    return ObjectPolicy(MAKERS)
