@@ -8,6 +8,8 @@
 | generations.py    | active threads, two-generation counters, markers                                    |
 | destruction.py    | deferred destruction: delete sets, the token, the return of refs                    |
 | debug_checks.py   | one-call reps: catches clients that cache a rep                                     |
+| traced_table.py   | local tables whose entries' calls are traced                                        |
+| object_trace.py   | what recordings are told of objects: whose calls, misses, lives and names           |
 | transfer.py       | forms of state that one implementation of an object hands another                   |
 | implementations.py | the implementations that each kind of object can have, by name                     |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
@@ -21,6 +23,7 @@ from k42fs.objects.cosmgr import COSMgr, ObjectStatistics
 from k42fs.objects.debug_checks import StaleRepError
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker, VPMarker
 from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
+from k42fs.objects.traced_table import Wanted, plain_rep
 from k42fs.objects.translation import MissHandler, WellKnown, owner_of
 
 __all__ = [
@@ -36,7 +39,9 @@ __all__ = [
     "SingleRepRoot",
     "StaleRepError",
     "VPMarker",
+    "Wanted",
     "WellKnown",
     "owner_of",
+    "plain_rep",
     "processors",
 ]

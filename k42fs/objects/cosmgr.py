@@ -28,6 +28,7 @@ from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.debug_checks import CheckedTable, check_active
 from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
+from k42fs.objects.object_trace import ObjectTrace
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import CLEANED, DESTROYING, Answer, enter_destroy, enter_miss, exit_miss
 from k42fs.objects.translation import (
@@ -152,6 +153,7 @@ class COSMgr:
             proc.ltt = (
                 CheckedTable(self._restart_call, generations) if debug else LocalTable(self._restart_call)
             )
+        self.tracing = ObjectTrace(self)
         self.root = COSMgrRoot(self)
 
     # Threads
@@ -205,6 +207,8 @@ class COSMgr:
             check_active(th, ref, method)
         self._misses += 1
         page = self.table.pages.get(ref >> PAGE_SHIFT)
+        if th.proc.on.clust_obj:
+            self.tracing.missed(th, ref, method)
         if page is None:
             raise self._deleted(ref)
         slot = ref & SLOT_MASK
@@ -222,6 +226,8 @@ class COSMgr:
             await th.touch(MISS_EXIT, entry)
         finally:
             page.words[slot] = exit_miss(page.words[slot])
+        if th.proc.on.clust_obj:  # the call that took the miss is one too
+            rep = self.tracing.wrapped(th.vp, ref, rep)
         return await getattr(rep, method)(th, *args, **kwargs)
 
     def _deleted(self, ref: Ref) -> DeletedObjectError:
@@ -315,6 +321,8 @@ class COSMgr:
         self.reps[vp] = CleanupRep(self, self._generations[vp])
         self._joined[vp] = self._generations[vp]
         insort(self.ring, vp)
+        if self.machine.processors[vp].on.clust_obj:
+            self.tracing.joined(vp)
         if self.token.vp is None:
             self.token.vp = vp
         else:

@@ -90,6 +90,10 @@ TOKEN_SEEN: Final = COS_REP.script(
 TOKEN_READ: Final = COS_REP.script("tokenRead", "w:transfer r2:0", work=40)
 TOKEN_PASS: Final = COS_REP.script("tokenPass", "w:token w2:0", work=40)
 
+START_CLEANUP: Final = 0
+VP_CLEANUP: Final = 1
+"""K42's clean-up commands, as they are traced."""
+
 
 class TransferRecord:
     """A destroyed object, or only its ref, on its way round the ring.
@@ -212,14 +216,15 @@ class CleanupRep:
 
     async def _free_locals(self, th: Thread, roots: list[MissHandler]) -> bool:
         """Free the objects of an elapsed set; say whether the batch sufficed."""
-        ltt = th.proc.ltt
         while roots:
             if not self._take_turn():
                 return False
             root = roots.pop()
             ref = root.ref
             await th.touch(FLUSH, self.addr, th.proc.ltt_base + 16 * ref)
-            ltt.pop(ref, None)
+            th.proc.ltt.pop(ref, None)
+            if th.proc.on.clust_obj:
+                th.proc.emit.clust_obj_mh_clean(ref, START_CLEANUP, th.vp)
             await root.start_cleanup(th)
             self.waiting.append(ref)
         return True
@@ -227,6 +232,8 @@ class CleanupRep:
     async def _retry_vp_cleanup(self, th: Thread) -> None:
         roots, self.vp_cleanup = self.vp_cleanup, []
         for root in roots:
+            if th.proc.on.clust_obj:
+                th.proc.emit.clust_obj_mh_clean(root.ref, VP_CLEANUP, th.vp)
             if not await root.vp_cleanup(th):
                 self.vp_cleanup.append(root)
 
@@ -295,6 +302,8 @@ class CleanupRep:
             th.proc.ltt.pop(record.ref, None)
             record.trans_set ^= 1 << vp
             if not record.trans_set:
+                if th.proc.on.clust_obj:
+                    th.proc.emit.clust_obj_mh_clean(record.ref, START_CLEANUP, th.vp)
                 await root.start_cleanup(th)
             elif record.cleanup_set >> vp & 1:
                 self.vp_cleanup.append(root)

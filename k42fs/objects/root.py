@@ -112,6 +112,8 @@ class CObjRoot:
         self.trans_set = 0
         self.ref: Ref = cos.publish(vp, self, at) if ref is None else ref  # first: it may refuse
         self.addr: Addr = cos.memory.alloc(vp, layout, layout.kind, owner=self)
+        if ref is None and cos.machine.processors[vp].on.clust_obj:
+            cos.tracing.created(vp, self)
 
     def label(self) -> str:
         """Name this object in statistics and traces."""
@@ -175,6 +177,8 @@ class CObjRoot:
         self.cos.memory.free(th.vp, self.addr)
 
     def free(self, th: Thread) -> None:
+        if th.proc.on.control:
+            self.cos.tracing.freed(th.proc, self)
         self.release_memory(th)
         self.cos.freed(self.ref)
 
@@ -200,6 +204,8 @@ class SingleRepRoot(CObjRoot):
         self.rep = rep
         rep.root = self
         rep.ref = self.ref
+        if cos.machine.processors[vp].on.control:
+            cos.tracing.made_rep(vp, self, rep)
 
     def charge_create(self, th: Thread) -> Awaitable[None]:
         """Charge the making of the root and its global entry to *th*."""
@@ -215,6 +221,8 @@ class SingleRepRoot(CObjRoot):
 
     async def rep_for(self, th: Thread) -> AnyRep:
         """Return the rep. Racing misses on one processor repeat idempotent work, so no lock is needed."""
+        if th.proc.on.clust_obj:
+            th.proc.emit.clust_obj_mh_shared1(th.vp, self.ref)
         await th.touch(SINGLE_MISS, self.addr, th.proc.ltt_base + 16 * self.ref)
         self.trans_set |= 1 << th.vp  # no later than the entry: destroy reads it to find whom to flush
         return self.rep
@@ -295,6 +303,8 @@ class MultiRepRoot(CObjRoot):
 
     async def rep_for(self, th: Thread) -> AnyRep:
         assert self._maker is not th, f"{self.label()}: make_rep called the object it is making a rep of"
+        if th.proc.on.clust_obj:
+            th.proc.emit.clust_obj_mh_hand_miss(th.vp, self.ref)
         await self.lock.acquire(th)
         try:
             await th.touch(MULTI_MISS, self.addr, th.proc.ltt_base + 16 * self.ref)
@@ -332,6 +342,8 @@ class MultiRepRoot(CObjRoot):
         mates = self.rep_set & ((1 << size) - 1) << size * (vp // size)
         if mates:
             rep = self._reps[next(processors(mates))]
+            if th.proc.on.clust_obj:
+                th.proc.emit.clust_obj_mh_shared(vp, self.ref)
             await th.touch(MULTI_ADD, self.addr)
         else:
             self._maker = th
@@ -342,6 +354,10 @@ class MultiRepRoot(CObjRoot):
             await th.touch(MULTI_ADD, self.addr)
             rep.root, rep.ref = self, self.ref
             self.rep_set |= 1 << vp
+            if th.proc.on.control:
+                if th.proc.on.clust_obj:
+                    th.proc.emit.clust_obj_mh_repl(vp, self.ref)
+                self.cos.tracing.made_rep(vp, self, rep)
         self._reps[vp] = rep
         self.trans_set |= 1 << vp
         return rep

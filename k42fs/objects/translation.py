@@ -230,3 +230,7 @@ class LocalTable(dict[Ref, Any]):
 
     def __missing__(self, ref: Ref) -> AnyRep:
         return DefaultObject(self.restart, ref)
+
+    def rep_at(self, ref: Ref) -> AnyRep:
+        """Return the rep in the entry of *ref*, also while its calls are traced; None if it is empty."""
+        return self.get(ref)

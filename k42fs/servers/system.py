@@ -21,7 +21,7 @@ from k42fs.errors import (
 )
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
-from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of
+from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of, plain_rep
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.makers import default_policy
@@ -224,7 +224,7 @@ class System:
         if not file.obj_ref:
             return {"object": None, "implementation": "token", "ref": 0}
         for processor in self.machine.processors:
-            rep = processor.ltt.get(file.obj_ref)
+            rep = plain_rep(processor.ltt.get(file.obj_ref))
             if rep is not None:
                 break
         else:
