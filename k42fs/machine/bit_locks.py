@@ -13,15 +13,12 @@ K42: lib/libc/sync/Lock.H, PtrSLock.H.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from k42fs.machine.layout import READ, WORD_BYTES, WRITE
 from k42fs.machine.lock_base import LockBase
 from k42fs.machine.spin_locks import TasLock
 from k42fs.machine.thread import Thread
-
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
 
 LOCK_BITS: Final = 0b11
 """Bit 0: locked. Bit 1: somebody waits, in the locks that block."""
@@ -41,16 +38,8 @@ class BitSLock(TasLock):
     kind = "BitSLock"
     free_bits = LOCK_BITS
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._data = 0
 
     async def acquire_data(self, th: Thread) -> int:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from k42fs.machine.history import Reservations
+from k42fs.machine.lock_trace import NO_VP, LockTrace
 from k42fs.machine.thread import BLOCKED, SPINNING, Thread
 from k42fs.machine.trace import LOCK_WAIT
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
 
-NO_VP: Final = -1
 CONTENDED: Final = 0.45
 """Share of a live lock's acquisitions that had to wait, above which callers who are behind are left room."""
 
@@ -60,6 +60,7 @@ class LockBase:
         "owner",
         "rank",
         "spans_calls",
+        "trace",
         "waited_cycles",
     )
 
@@ -94,6 +95,11 @@ class LockBase:
         self._history: Reservations | None = None
         self._other_vp = NO_VP  # who had it last before `last_vp`
         self._users = 0  # live: processors that had it lately
+        self.trace: LockTrace | None = None  # what a recording is to know of it, from its first event on
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set what a kind of lock has of its own. A hook, so that no kind repeats the constructor."""
 
     def __del__(self) -> None:
         if self.contentions:
@@ -143,7 +149,7 @@ class LockBase:
     def _enter(self, th: Thread) -> int:
         """Find th's place in virtual time for a lock that is free in fact; return when it has the lock.
 
-        The caller lets th's clock reach that time.
+        If that is later than th's clock, the caller notes the wait, and lets the clock reach that time.
         """
         now, machine = th.proc.clock, self.machine
         if self._history is None and self.last_vp not in (th.vp, NO_VP):
@@ -203,10 +209,8 @@ class LockBase:
             waited += ahead * (usual + machine.hand_off_cycles(giver, th.vp, self.addr))
         hand_off = machine.hand_offs.cycles(giver, th.vp, self.addr, waited, self.blocks)
         self._start = history.fit(arrival + ahead * (usual + hand_off), usual + hand_off)
-        granted = self._start + hand_off
-        self._note_wait(granted - arrival)
         proc.ring.append((arrival, LOCK_WAIT, self.addr))
-        return granted
+        return self._start + hand_off
 
     def _leave(self, end: int) -> None:
         """Book the holding that ends at *end*."""

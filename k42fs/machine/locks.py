@@ -19,105 +19,78 @@ over too.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
 
+from k42fs.machine.exclusive_lock import ExclusiveLock
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE
 from k42fs.machine.lock_base import DeadlockError, LockBase
+from k42fs.machine.lock_trace import NO_VP, granted, holder_of, released
 from k42fs.machine.request_count import AlreadyShutDownError, RequestCount
 from k42fs.machine.rwlock import RWLock
-from k42fs.machine.thread import DONE, Thread
-
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
+from k42fs.machine.thread import Thread
 
 
-class FairBLock(LockBase):
+class FairBLock(ExclusiveLock):
     """A mutual exclusion lock whose waiters spin for a while and then block. K42's default BLock."""
 
-    __slots__ = ("_queue", "holder")
+    __slots__ = ("_queue",)
 
     kind = "BLock"
 
-    holder: Thread | None
     _queue: deque[Thread] | None
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
         self.holder = None
         self._queue = None  # made at the first wait: most locks never see one
-
-    def holders(self) -> tuple[Thread, ...]:
-        return () if self.holder is None else (self.holder,)
 
     @property
     def waiting(self) -> int:
         """Number of threads in the queue."""
         return len(self._queue) if self._queue else 0
 
-    def acquire(self, th: Thread) -> Awaitable[None]:
-        """Take the lock, waiting in line if need be. Raises AssertionError on a breach of rank."""
-        if th.held:
-            self._check_rank(th)
-        if self.holder is not None:
-            return self._acquire_slowly(th)
-        if th.level:
-            # Others must have their turn first, or the last holder has the lock still by its own clock.
-            clock, machine = th.proc.clock, self.machine
-            if clock > machine.limit or (clock < self.free_at and not machine.live):
-                return self._acquire_slowly(th)
-        self._take(th)
-        return DONE
-
-    def try_acquire(self, th: Thread) -> bool:
-        """Take the lock if that needs no waiting; say whether it did."""
-        if th.held:
-            self._check_rank(th)
-        if self.holder is not None or self._is_held_by_clock(th):
-            return False
-        self._take(th)
-        return True
-
     def release(self, th: Thread) -> None:
         """Give the lock up, to the first in line if there is one."""
         if self.holder is not th:
-            raise AssertionError(f"{th!r} releases {self!r}, which {self.holder!r} holds")
+            self._check_holder(th)
         held = th.held
         if held[-1] is self:
             held.pop()
         else:
             held.remove(self)
+        proc = th.proc
         if th.level > 1:
-            proc = th.proc
             end = proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             self._leave(end)
+        if proc.on.lock:
+            released(self, th, proc.clock - self._granted)
         if self._queue:
             self._hand_over(th, self._queue.popleft())
         else:
             self.holder = None
 
     def _take(self, th: Thread) -> None:
-        if th.level:
-            if th.level > 1:
-                proc = th.proc
-                if self.last_vp == th.vp and (
-                    self._history is None or (proc.clock >= self.free_at and not self.machine.pace.hot)
-                ):
-                    self._start = self._granted = proc.clock  # as `_enter` would: nobody was here since
-                else:
-                    proc.spin_until(self._enter(th))
-                proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
+        proc = th.proc
+        last = self.last_vp
+        if th.level > 1:
+            waited = 0
+            if last == th.vp and (
+                self._history is None or (proc.clock >= self.free_at and not self.machine.pace.hot)
+            ):
+                self._start = self._granted = proc.clock  # as `_enter` would: nobody was here since
             else:
-                self.machine.lock_calls[self.kind, self.name] += 1
+                start = self._enter(th)
+                if waited := start - proc.clock:
+                    self._note_wait(waited)
+                    proc.spin_until(start)
+            if proc.on.lock:
+                granted(self, th, self.blocks, waited, last, self._granted - self._start)
+            proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             self.acquisitions += 1
+        else:
+            if th.level:
+                self.machine.lock_calls[self.kind, self.name] += 1
+                self.acquisitions += 1
+            if proc.on.lock:
+                granted(self, th, self.blocks, 0, last)
         self.holder = th
         th.held.append(self)
 
@@ -130,7 +103,7 @@ class FairBLock(LockBase):
         if self.holder is None:
             await self._take_in_turn(th)
             return
-        queue = self._queue
+        queue, holder, switches = self._queue, holder_of(self), proc.switches
         if queue is None:
             queue = self._queue = deque()
         if th.level > 1:
@@ -148,7 +121,12 @@ class FairBLock(LockBase):
             proc.clock = machine.core.access(th.vp, READ, th.stack, WORD_BYTES, proc.clock)
             proc.clock = machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
             self._granted = proc.clock
-        self._note_wait(proc.clock - arrival)
+        waited = proc.clock - arrival
+        self._note_wait(waited)
+        if proc.on.lock:
+            is_blocked = self.blocks and proc.switches != switches
+            hand_off = proc.clock - th.granted_at
+            granted(self, th, self.blocks, waited, NO_VP, hand_off, holder, is_blocked)
 
     async def _take_in_turn(self, th: Thread) -> None:
         """Take the lock, which is free; if its last holder has it still by its own clock, wait as one waits
@@ -159,17 +137,27 @@ class FairBLock(LockBase):
             return
         self.holder = th
         th.held.append(self)
-        granted = self._enter(th)
+        last = self.last_vp
+        start = self._enter(th)
+        hand_off = start - self._start
+        if waited := start - proc.clock:
+            self._note_wait(waited)
         patience = proc.clock + config.poll_cycles_max
-        if self.blocks and proc.ready and granted > patience:
+        is_blocked = self.blocks and bool(proc.ready) and start > patience
+        if is_blocked:
             proc.spin_until(patience)
             try:
-                await self.machine.sleep(th, granted - proc.clock)
+                await self.machine.sleep(th, start - proc.clock)
             except BaseException:
+                self._granted = proc.clock
+                if proc.on.lock:
+                    granted(self, th, self.blocks, waited, last, is_blocked=True)
                 self.release(th)
                 raise
-        proc.spin_until(granted)
+        proc.spin_until(start)
         self._granted = proc.clock
+        if proc.on.lock:
+            granted(self, th, self.blocks, waited, last, hand_off, is_blocked=is_blocked or None)
         proc.clock = self.machine.core.access(th.vp, RMW, self.addr, WORD_BYTES, proc.clock)
         self.acquisitions += 1
 

@@ -10,14 +10,11 @@ K42: lib/libc/sync/RecLock.H, which also calls it CountLock.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from k42fs.machine.layout import READ, WORD_BYTES, WRITE
 from k42fs.machine.locks import FairBLock
 from k42fs.machine.thread import DONE, Thread
-
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
 
 OWNER: Final = 2 * WORD_BYTES
 DEPTH: Final = 3 * WORD_BYTES
@@ -31,16 +28,8 @@ class RecLock(FairBLock):
 
     kind = "RecLock"
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
+        super()._prepare()
         self.depth = 0
 
     def acquire(self, th: Thread) -> Awaitable[None]:

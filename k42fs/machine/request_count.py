@@ -58,6 +58,8 @@ class RequestCount:
         assert self.inside > 0, f"{self.name}: {th!r} leaves, nobody is inside"
         self._charge(th)
         self.inside -= 1
+        if th.proc.on.lock:
+            th.proc.emit.lock_sem_v(1, th.number)
         if self.is_shut and not self.inside and self._closer is not None:
             closer, self._closer = self._closer, None
             th.unblock(closer)
@@ -101,6 +103,8 @@ class RequestCount:
             self._charge(th)  # takes its addition back
             return NO
         self.inside += 1
+        if th.proc.on.lock:
+            th.proc.emit.lock_sem_p(1, th.number)
         return YES
 
     def _charge(self, th: Thread) -> None:

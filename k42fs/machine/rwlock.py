@@ -18,40 +18,29 @@ that wait to upgrade would wait for each other for ever: here the second is refu
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
 
 from k42fs.machine.history import Reservations
 from k42fs.machine.layout import RMW, WORD_BYTES
 from k42fs.machine.lock_base import DeadlockError, LockBase
+from k42fs.machine.lock_trace import NO_VP, READ, WRITE, Wait, granted, released
 from k42fs.machine.thread import DONE, Thread
-
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
 
 
 class RWLock(LockBase):
     """Readers-writer lock. `writer` is the thread that has it alone; `readers` those that share it."""
 
-    __slots__ = ("_queue", "_reads", "_since", "_upgrader", "readers", "writer")
+    __slots__ = ("_queue", "_reader_vp", "_reads", "_since", "_upgrader", "readers", "writer")
 
     kind = "RWLock"
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "rwlock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
         self.writer: Thread | None = None
         self.readers: list[Thread] = []
         self._since: list[int] = []  # when each of them came, by its own clock
         self._queue: list[tuple[Thread, bool]] = []  # (thread, wants to write), first come first
         self._upgrader: Thread | None = None
         self._reads: Reservations | None = None  # `_history` has the writers' holdings
+        self._reader_vp = NO_VP  # who left last of those who read
 
     def holders(self) -> tuple[Thread, ...]:
         return (self.writer,) if self.writer is not None else tuple(self.readers)
@@ -88,19 +77,23 @@ class RWLock(LockBase):
         """Share the lock if that needs no waiting; say whether it did."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self._queue or self._upgrader or self._is_held_by_clock(th):
-            return False
-        self._take_r(th)
-        return True
+        is_free = not (self.writer is not None or self._queue or self._upgrader or self._is_held_by_clock(th))
+        if is_free:
+            self._take_r(th)
+        if th.proc.on.lock:
+            th.proc.emit.lock_rw_try(is_free, th.number)
+        return is_free
 
     def try_acquire_w(self, th: Thread) -> bool:
         """Have the lock alone if that needs no waiting; say whether it did."""
         if th.held:
             self._check_rank(th)
-        if self.writer is not None or self.readers or self._is_held_by_clock(th):
-            return False
-        self._take_w(th)
-        return True
+        is_free = not (self.writer is not None or self.readers or self._is_held_by_clock(th))
+        if is_free:
+            self._take_w(th)
+        if th.proc.on.lock:
+            th.proc.emit.lock_rw_try(is_free, th.number)
+        return is_free
 
     def release_r(self, th: Thread) -> None:
         """Stop reading."""
@@ -108,7 +101,10 @@ class RWLock(LockBase):
             raise AssertionError(f"{th!r} releases {self!r}, which it does not read")
         self._let_go(th)
         self._charge(th)
-        self._forget_reader(th)
+        held = self._forget_reader(th)
+        if th.proc.on.lock:
+            released(self, th, held)
+            th.proc.emit.lock_rw_rr(*self._counts, th.number)
         if self._queue or self._upgrader is not None:
             self._pass_on(th)
 
@@ -117,6 +113,8 @@ class RWLock(LockBase):
         self._assert_writer(th)
         self._let_go(th)
         self._end_writing(th)
+        if th.proc.on.lock:
+            th.proc.emit.lock_rw_rw(*self._counts, th.number)
         if self._queue or self._upgrader is not None:
             self._pass_on(th, prefer_writer=True)
 
@@ -136,6 +134,9 @@ class RWLock(LockBase):
         self._assert_writer(th)
         self._end_writing(th)
         self._add_reader(th)
+        if th.proc.on.lock:
+            granted(self, th, READ, 0, th.vp)
+            th.proc.emit.lock_rw_dn(*self._counts, th.number)
         if self._queue:
             self._admit_readers(th)
 
@@ -145,9 +146,15 @@ class RWLock(LockBase):
         if len(self.readers) > 1 or self._upgrader is not None:
             return False
         self._charge(th)
-        self._forget_reader(th)
+        held = self._forget_reader(th)
         self._start = self._granted = th.proc.clock
+        self.acquisitions += 1
+        self.last_vp = th.vp
         self.writer = th
+        if th.proc.on.lock:
+            released(self, th, held)
+            granted(self, th, WRITE, 0, th.vp)
+            th.proc.emit.lock_rw_up(*self._counts, th.number)
         return True
 
     async def upgrade(self, th: Thread) -> None:
@@ -160,7 +167,7 @@ class RWLock(LockBase):
         if self.try_upgrade(th):
             return
         self._upgrader = th
-        arrival = th.proc.clock
+        wait = Wait(self, th)
         self._charge(th)
         try:
             await self._park(th)
@@ -168,8 +175,9 @@ class RWLock(LockBase):
             th.waiting_for = None
             self._upgrader = None
             raise
-        self._charge(th)
-        self._note_wait(th.proc.clock - arrival)
+        self._have(th, WRITE, wait)
+        if th.proc.on.lock:
+            th.proc.emit.lock_rw_up(*self._counts, th.number)
 
     async def _turn(self, th: Thread) -> None:
         """Let all others that are due before *th* go first."""
@@ -181,7 +189,7 @@ class RWLock(LockBase):
         if self.writer is None and not (self.readers if wants_to_write else self._queue or self._upgrader):
             (self._take_w if wants_to_write else self._take_r)(th)
             return
-        arrival = th.proc.clock
+        wait = Wait(self, th)
         self._charge(th)
         self._queue.append((th, wants_to_write))
         try:
@@ -189,8 +197,24 @@ class RWLock(LockBase):
         except BaseException:
             self._give_up(th, wants_to_write)
             raise
+        self._have(th, WRITE if wants_to_write else READ, wait)
+        if th.proc.on.lock:
+            emit = th.proc.emit
+            (emit.lock_rw_aw if wants_to_write else emit.lock_rw_ar)(*self._counts, th.number)
+
+    def _have(self, th: Thread, kind: int, wait: Wait) -> None:
+        """*th*, which was granted what it parked for, goes on."""
         self._charge(th)
-        self._note_wait(th.proc.clock - arrival)
+        clock = th.proc.clock
+        if kind == WRITE:
+            self._granted = clock
+        self._note_wait(clock - wait.arrival)
+        if th.proc.on.lock:
+            is_blocked = th.proc.switches != wait.switches
+            granted(
+                self, th, kind, clock - wait.arrival, self.last_vp,
+                clock - th.granted_at, wait.holder, is_blocked,
+            )  # fmt: skip
 
     def _charge(self, th: Thread) -> None:
         """One take and give of the inner lock: the first modification of the line may move it, the second
@@ -202,46 +226,67 @@ class RWLock(LockBase):
             proc.work += cycles
 
     def _take_r(self, th: Thread) -> None:
-        since = -1
+        since, waited, hand_off = -1, 0, 0
+        proc = th.proc
         if th.level > 1:
-            proc = th.proc
             if proc.clock < self.free_at and self._history is not None and th.vp != self.last_vp:
                 arrival = proc.clock
                 start = self._history.fit(arrival, 0)
                 if start > arrival:
-                    blocks = (
-                        self.machine.live
-                    )  # in a deterministic run who waits so long is queued and parked
-                    hand_offs = self.machine.hand_offs
-                    proc.spin_until(
-                        start + hand_offs.cycles(self.last_vp, th.vp, self.addr, start - arrival, blocks)
+                    # In a deterministic run who waits so long is queued and parked.
+                    blocks = self.machine.live
+                    hand_off = self.machine.hand_offs.cycles(
+                        self.last_vp, th.vp, self.addr, start - arrival, blocks
                     )
+                    proc.spin_until(start + hand_off)
                     if blocks:  # the lock is its from then on, though it has yet to wake up
                         since = start
-                    self._note_wait(proc.clock - arrival)
+                    waited = proc.clock - arrival
+                    self._note_wait(waited)
             self._charge(th)
         self._add_reader(th)
         if since >= 0:
             self._since[-1] = since
         th.held.append(self)
+        if proc.on.lock:
+            granted(self, th, READ, waited, self.last_vp, hand_off)
+            proc.emit.lock_rw_ar(*self._counts, th.number)
 
     def _take_w(self, th: Thread) -> None:
+        proc, last, waited = th.proc, self.last_vp, 0
         if th.level > 1:
-            proc = th.proc
             if self._history is None:
                 self._history = Reservations(self.machine.config.history)
-            arrival = proc.clock
-            clear = self._reads.fit(arrival, 0) if self._reads else arrival
-            proc.spin_until(clear)
-            proc.spin_until(self._enter(th))
-            if clear > arrival:
-                self._note_wait(proc.clock - arrival)
+            waited = self._wait_to_write(th)
+        if proc.on.lock:
+            granted(self, th, WRITE, waited, last, self._granted - self._start if waited else 0)
+        if th.level > 1:
             self._charge(th)
-        if th.level == 1:
+        elif th.level == 1:
             self.machine.lock_calls[self.kind, self.name] += 1
         self.acquisitions += 1
         self.writer = th
         th.held.append(self)
+        if proc.on.lock:
+            proc.emit.lock_rw_aw(*self._counts, th.number)
+
+    def _wait_to_write(self, th: Thread) -> int:
+        """Wait in virtual time for those who had the lock, which is free in fact; return how long."""
+        machine, proc = self.machine, th.proc
+        arrival = proc.clock
+        clear = self._reads.fit(arrival, 0) if self._reads is not None else arrival
+        proc.spin_until(clear)
+        start = self._enter(th)
+        skipped = proc.clock - clear
+        if start == clear > arrival:  # it was readers that it waited for, and the last of them hands over
+            start += machine.hand_offs.cycles(
+                self._reader_vp, th.vp, self.addr, clear - arrival, machine.live
+            )
+            self._granted = start
+        if waited := start - arrival - skipped:
+            self._note_wait(waited)
+            proc.spin_until(start)
+        return waited
 
     def _add_reader(self, th: Thread) -> None:
         if th.level == 1:
@@ -250,15 +295,24 @@ class RWLock(LockBase):
         self.readers.append(th)
         self._since.append(th.proc.clock)
 
-    def _forget_reader(self, th: Thread) -> None:
+    def _forget_reader(self, th: Thread) -> int:
+        """Take *th* out of the readers; return how long it has been one."""
         index = self.readers.index(th)
         del self.readers[index]
         start, end = self._since.pop(index), th.proc.clock
-        if end > start:
-            if self._reads is None:
-                self._reads = Reservations(self.machine.config.history)
-            self._reads.add(start, end)
-            self.held_cycles += end - start
+        if end <= start:
+            return 0
+        if self._reads is None:
+            self._reads = Reservations(self.machine.config.history)
+        self._reads.add(start, end)
+        self._reader_vp = th.vp
+        self.held_cycles += end - start
+        return end - start
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """How many read and write: what K42's events say."""
+        return len(self.readers), int(self.writer is not None)
 
     def _let_go(self, th: Thread) -> None:
         held = th.held
@@ -275,6 +329,8 @@ class RWLock(LockBase):
         self._charge(th)
         if th.level > 1:
             self._leave(th.proc.clock)
+        if th.proc.on.lock:
+            released(self, th, th.proc.clock - self._granted)
         self.writer = None
 
     def _pass_on(self, th: Thread, prefer_writer: bool = False) -> None:
@@ -282,7 +338,9 @@ class RWLock(LockBase):
         if self._upgrader is not None:
             if len(self.readers) == 1:
                 heir, self._upgrader = self._upgrader, None
-                self._forget_reader(heir)
+                held = self._forget_reader(heir)
+                if th.proc.on.lock:
+                    released(self, heir, held)
                 self._grant_w(th, heir)
             return
         if self.readers or self.writer is not None:

@@ -69,6 +69,8 @@ class Sem:
     async def p(self, th: Thread, units: int = 1) -> None:
         """Take *units*, or wait for them. Raises what `fail` was given."""
         assert units > 0, f"P({units}) takes nothing: use Z"
+        if th.proc.on.lock:
+            th.proc.emit.lock_sem_p(units, th.number)
         await self._lock.acquire(th)
         self._machine.charge(th, WRITE, self._addr)
         if not self._takers and self.value >= units:
@@ -82,6 +84,8 @@ class Sem:
     async def v(self, th: Thread, units: int = 1) -> None:
         """Give *units*, and serve those who can go on now."""
         assert units > 0, f"V({units}) gives nothing"
+        if th.proc.on.lock:
+            th.proc.emit.lock_sem_v(units, th.number)
         await self._lock.acquire(th)
         self._machine.charge(th, WRITE, self._addr)
         self.value += units

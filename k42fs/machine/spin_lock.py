@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Generator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from k42fs.machine.exclusive_lock import ExclusiveLock
 from k42fs.machine.layout import WORD_BYTES
-from k42fs.machine.lock_base import LockBase
+from k42fs.machine.lock_trace import SPIN, granted, holder_of, released
 from k42fs.machine.thread import Thread
-
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
 
 PARK: Final = 3
 """In place of READ, WRITE, RMW: spin until the copy that was just read is taken away."""
@@ -28,37 +26,23 @@ PARK: Final = 3
 Steps = Generator[tuple[int, int], None, None]
 
 
-class SpinLock(LockBase):
+class SpinLock(ExclusiveLock):
     """A lock whose waiters keep their processors. The algorithm is in `_acquiring` and `_releasing`."""
 
-    __slots__ = ("_ahead_until", "_queue", "holder")
+    __slots__ = ("_ahead_until", "_queue")
 
     blocks = False
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
-        self.holder: Thread | None = None
+    def _prepare(self) -> None:
+        self.holder = None
         self._ahead_until = 0  # a release that did not wait for its turn was over then
         self._queue: deque[Thread] = deque()  # live, or where no lines are modelled
-
-    def holders(self) -> tuple[Thread, ...]:
-        return () if self.holder is None else (self.holder,)
 
     def acquire(self, th: Thread) -> Awaitable[None]:
         """Take the lock, spinning until it is there. Raises AssertionError on a breach of rank."""
         if th.held:
             self._check_rank(th)
-        if th.level > 1 and not self.machine.live:
-            return self._acquire_in_turn(th)
-        return self._acquire_queued(th)
+        return self._acquire_slowly(th)
 
     def try_acquire(self, th: Thread) -> bool:
         """Take the lock if that needs no waiting; say whether it did."""
@@ -66,11 +50,13 @@ class SpinLock(LockBase):
             self._check_rank(th)
         if self.holder is not None or self._has_waiters() or self._is_held_by_clock(th):
             return False
+        last = self.last_vp
+        waited = 0
         if th.level > 1:
             if self.machine.live:
-                th.proc.spin_until(self._enter(th))
+                waited = self._wait_by_clock(th)
             self._at_once(th, self._acquiring(th))
-        self._take(th)
+        self._have(th, waited, last)
         return True
 
     def release(self, th: Thread) -> None:
@@ -82,6 +68,8 @@ class SpinLock(LockBase):
             if is_ahead:
                 self._ahead_until = th.proc.clock
             self._leave(th.proc.clock)
+        if th.proc.on.lock:
+            released(self, th, th.proc.clock - self._granted)
         self._hand_on(th)
 
     async def release_in_turn(self, th: Thread) -> None:
@@ -90,6 +78,8 @@ class SpinLock(LockBase):
         self._leave_holder(th)
         await self._in_turn(th, self._releasing(th))
         self._leave(th.proc.clock)
+        if th.proc.on.lock:
+            released(self, th, th.proc.clock - self._granted)
 
     def _acquiring(self, th: Thread) -> Steps:
         raise NotImplementedError
@@ -104,11 +94,16 @@ class SpinLock(LockBase):
     def _abandon(self, th: Thread) -> None:
         """*th* dies while it waits: leave no trace of it."""
 
+    def _acquire_slowly(self, th: Thread) -> Awaitable[None]:
+        if th.level > 1 and not self.machine.live:
+            return self._acquire_in_turn(th)
+        return self._acquire_queued(th)
+
     async def _acquire_in_turn(self, th: Thread) -> None:
         machine, proc = self.machine, th.proc
         while proc.clock > machine.limit:
             await th.pause
-        arrival = proc.clock
+        arrival, holder = proc.clock, holder_of(self)
         was_held = self.holder is not None or self._has_waiters()
         if was_held:
             th.waiting_for = self
@@ -123,13 +118,15 @@ class SpinLock(LockBase):
         if proc.clock < self._ahead_until:
             proc.spin_until(self._ahead_until)
             was_held = True
-        self._take(th)
+        waited = proc.clock - arrival if was_held else 0
         if was_held:
-            self._note_wait(proc.clock - arrival)
+            self._note_wait(waited)
+        self._have(th, waited, self.last_vp, holder)
 
     async def _acquire_queued(self, th: Thread) -> None:
         """Take the lock, or wait in line for its real holder: live, or where no lines are modelled."""
         proc, arrival = th.proc, th.proc.clock
+        last, holder, waited = self.last_vp, holder_of(self), 0
         was_held = self.holder is not None
         if was_held:
             self._queue.append(th)
@@ -143,12 +140,21 @@ class SpinLock(LockBase):
                     self._queue.remove(th)
                 raise
         elif th.level > 1:
-            proc.spin_until(self._enter(th))
+            waited = self._wait_by_clock(th)
         if th.level > 1:
             self._at_once(th, self._acquiring(th))
-        self._take(th)
         if was_held and th.level:
-            self._note_wait(proc.clock - arrival)
+            waited = proc.clock - arrival
+            self._note_wait(waited)
+        self._have(th, waited, last, holder)
+
+    def _wait_by_clock(self, th: Thread) -> int:
+        """Wait for those who had the free lock at th's time; return how long."""
+        start = self._enter(th)
+        if waited := start - th.proc.clock:
+            self._note_wait(waited)
+            th.proc.spin_until(start)
+        return waited
 
     def _hand_on(self, th: Thread) -> None:
         """Give the lock, which *th* has or was to have, to the first in line if there is one."""
@@ -158,7 +164,8 @@ class SpinLock(LockBase):
             heir.waiting_for = None
             self.machine.grant(th, heir)
 
-    def _take(self, th: Thread) -> None:
+    def _have(self, th: Thread, waited: int, last: int, holder: int | None = None) -> None:
+        """Enter *th* as the holder, after *waited* cycles; *last* had it before."""
         if th.level == 1:
             self.machine.lock_calls[self.kind, self.name] += 1
         self.acquisitions += 1
@@ -168,10 +175,12 @@ class SpinLock(LockBase):
             self._start = th.proc.clock
         self._granted = th.proc.clock
         th.held.append(self)
+        if th.proc.on.lock:
+            granted(self, th, SPIN, waited, last, 0, holder)
 
     def _leave_holder(self, th: Thread) -> None:
         if self.holder is not th:
-            raise AssertionError(f"{th!r} releases {self!r}, which {self.holder!r} holds")
+            self._check_holder(th)
         th.held.remove(self)
         self.holder = None
 

@@ -30,16 +30,8 @@ class TasLock(SpinLock):
 
     kind = "tas"
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._word = False
 
     def _acquiring(self, th: Thread) -> Steps:

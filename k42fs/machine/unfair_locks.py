@@ -21,68 +21,24 @@ FairBLock does. Nor does K42's loop here ever come to its YieldProcessor branch.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
-
 from k42fs.machine.bit_locks import LOCK_BITS, check_data
+from k42fs.machine.exclusive_lock import ExclusiveLock
 from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE
-from k42fs.machine.lock_base import LockBase
-from k42fs.machine.thread import BLOCKED, DONE, Thread
+from k42fs.machine.lock_trace import BLOCK, Wait, granted, released
+from k42fs.machine.thread import BLOCKED, Thread
 from k42fs.machine.trace import LOCK_WAIT
 
-if TYPE_CHECKING:
-    from k42fs.machine.driver import Machine
 
-
-class UnfairLock(LockBase):
+class UnfairLock(ExclusiveLock):
     """What they share: one word that is tried again after each release. The waiting is in `_wait` and
     `_wake`."""
 
-    __slots__ = ("holder",)
-
-    holder: Thread | None
-
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
-        self.holder = None
-
-    def holders(self) -> tuple[Thread, ...]:
-        return () if self.holder is None else (self.holder,)
-
-    def acquire(self, th: Thread) -> Awaitable[None]:
-        """Take the lock, whenever it can be had. Raises AssertionError on a breach of rank."""
-        if th.held:
-            self._check_rank(th)
-        if self.holder is not None:
-            return self._acquire_slowly(th)
-        if th.level:
-            clock, machine = th.proc.clock, self.machine
-            if clock > machine.limit or (clock < self.free_at and not machine.live):
-                return self._acquire_slowly(th)
-        self._take(th)
-        return DONE
-
-    def try_acquire(self, th: Thread) -> bool:
-        """Take the lock if that needs no waiting; say whether it did."""
-        if th.held:
-            self._check_rank(th)
-        if self.holder is not None or self._is_held_by_clock(th):
-            return False
-        self._take(th)
-        return True
+    __slots__ = ()
 
     def release(self, th: Thread) -> None:
         """Give the lock up, and wake whoever waits. Never waits."""
         if self.holder is not th:
-            raise AssertionError(f"{th!r} releases {self!r}, which {self.holder!r} holds")
+            self._check_holder(th)
         th.held.remove(self)
         self.machine.charge(th, RMW, self.addr)
         self.holder = None
@@ -99,35 +55,49 @@ class UnfairLock(LockBase):
     def _end_holding(self, th: Thread) -> None:
         if th.level > 1:
             self._leave(th.proc.clock)
+        if th.proc.on.lock:
+            released(self, th, th.proc.clock - self._granted)
 
     async def _acquire_slowly(self, th: Thread) -> None:
-        proc = th.proc
-        arrival, had_to_wait = proc.clock, False
-        while not await self._try_word(th):
-            had_to_wait = True
+        wait = Wait(self, th)
+        while not await self._try_word(th, wait):
             await self._wait(th)
-        if had_to_wait and th.level:
-            self._note_wait(proc.clock - arrival)
 
-    async def _try_word(self, th: Thread) -> bool:
+    async def _try_word(self, th: Thread, wait: Wait) -> bool:
         """Do the atomic operation when it is th's turn; say whether the lock is its now."""
         while th.level and th.proc.clock > self.machine.limit:
             await th.pause
         if self.holder is None:
-            self._take(th)
+            self._take(th, wait)
             return True
+        wait.is_real = True
         self.machine.charge(th, RMW, self.addr)
         return False
 
-    def _take(self, th: Thread) -> None:
+    def _take(self, th: Thread, wait: Wait | None = None) -> None:
+        proc, last, waited = th.proc, self.last_vp, 0
         if th.level > 1:
-            th.proc.spin_until(self._enter(th))
-            self.machine.charge(th, RMW, self.addr)
+            start = self._enter(th)
+            waited = start - proc.clock
+            proc.spin_until(start)
         elif th.level:
             self.machine.lock_calls[self.kind, self.name] += 1
         self.acquisitions += 1
         self.holder = th
         th.held.append(self)
+        if wait is not None and wait.is_real:
+            self.machine.charge(th, RMW, self.addr)
+            waited = proc.clock - wait.arrival
+            if th.level:
+                self._note_wait(waited)
+            if proc.on.lock:
+                granted(self, th, BLOCK, waited, last, 0, wait.holder, proc.switches != wait.switches)
+            return
+        if waited:
+            self._note_wait(waited)
+        if proc.on.lock:
+            granted(self, th, BLOCK, waited, last)
+        self.machine.charge(th, RMW, self.addr)
 
     async def _block(self, th: Thread) -> None:
         """Wait until a release grants another try. Raises DeadlockError."""
@@ -149,16 +119,8 @@ class UnFairBLock(UnfairLock):
 
     kind = "UnFairBLock"
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._waiting: list[Thread] = []
 
     async def _wait(self, th: Thread) -> None:
@@ -192,16 +154,8 @@ class BitBLock(UnfairLock):
     kind = "BitBLock"
     free_bits = LOCK_BITS
 
-    def __init__(
-        self,
-        machine: Machine,
-        addr: int,
-        rank: int = 0,
-        name: str = "lock",
-        owner: object = None,
-        spans_calls: bool = False,
-    ) -> None:
-        super().__init__(machine, addr, rank, name, owner, spans_calls)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._data = 0
         self.has_waiters = False
 
@@ -230,16 +184,11 @@ class BitBLock(UnfairLock):
         super().release(th)
 
     async def _acquire_slowly(self, th: Thread) -> None:
-        proc = th.proc
-        arrival = proc.clock
-        if await self._try_word(th):
-            return
-        if not await self._poll(th):
-            await self._wait(th)
-        if th.level:
-            self._note_wait(proc.clock - arrival)
+        wait = Wait(self, th)
+        if not await self._try_word(th, wait) and not await self._poll(th, wait):
+            await self._queue_up(th, wait)
 
-    async def _poll(self, th: Thread) -> bool:
+    async def _poll(self, th: Thread, wait: Wait) -> bool:
         """Look at the word as long as patience lasts; say whether th has the lock now."""
         machine, proc = self.machine, th.proc
         if th.level < 2:
@@ -249,11 +198,11 @@ class BitBLock(UnfairLock):
         while not self.has_waiters and await machine.watchers.spin_until(
             th, self.addr, lambda: self.holder is None or self.has_waiters, deadline
         ):
-            if not self.has_waiters and await self._try_word(th):
+            if not self.has_waiters and await self._try_word(th, wait):
                 return True
         return False
 
-    async def _wait(self, th: Thread) -> None:
+    async def _queue_up(self, th: Thread, wait: Wait) -> None:
         """Queue up; return when th has the lock."""
         machine = self.machine
         queues = machine.watchers.blocked
@@ -261,7 +210,7 @@ class BitBLock(UnfairLock):
             await th.pause
         queues.enter(th, self.addr)
         try:
-            while not await self._try_word(th):
+            while not await self._try_word(th, wait):
                 await th.rmw(self.addr)
                 if self.holder is None:
                     continue  # the word has changed: the compare-and-swap fails

@@ -1,0 +1,184 @@
+"""What a lock tells the tracer: its name before its first event, who took it where, how long it was waited for.
+
+Locks call this only behind their guard, `if proc.on.lock:`. What is told is what statistics count: `waited` is what
+an acquisition added to `waited_cycles` and `held` what its release added to `held_cycles`, so a report on a recording
+of a whole run says the same as the machine. Nothing here touches a clock, a cache or a count.
+
+A call site is the method that asked for the lock: the nearest frame outside the locks' own files. A coroutine that
+waited has its awaiter above it, so that is found at the end of a wait as well as at the start. Sites of a contention
+are three, as in K42: whoever waited, its caller, and the caller's.
+
+A reader's holding is told with the time that reservations have for it: a live reader that was woken is inside from
+its grant on, which is before its Acquire.
+
+K42: lib/libc/sync/FairBLock.C, SLock.C, RWLock.H, Sem.H, RequestCount.H (the events of class Lock).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from k42fs.machine.lock_base import LockBase
+    from k42fs.machine.thread import Thread
+    from k42fs.machine.tracing.tracer import Tracer
+
+SPIN, BLOCK, READ, WRITE = range(4)
+NO_VP: Final = -1
+NO_OBJECT: Final = 1 << 63
+"""Added to a lock's address: the name of its owner, where that is no clustered object and has no ref."""
+
+DEPTH: Final = 3
+
+_HERE: Final = __file__.rpartition("/")[0] + "/"
+_OWN: Final = frozenset(
+    f"{_HERE}{name}.py"
+    for name in (
+        "bit_locks", "exclusive_lock", "lock_base", "lock_trace", "locks", "rec_lock", "rwlock", "spin_lock",
+        "spin_locks", "unfair_locks",
+    )
+)  # fmt: skip
+_DRIVERS: Final = tuple(f"{_HERE}{name}.py" for name in ("driver", "live", "scheduler"))
+_WRAPPERS: Final = ("/k42fs/objects/traced_table.py",)
+
+
+class LockTrace:
+    """A lock's part in a recording. `site` is where it was taken last, `vp` by which processor, `since` when.
+
+    `readers`: where those took it who read it now, the first first.
+    """
+
+    __slots__ = ("readers", "since", "site", "tracer", "vp")
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self.site = 0
+        self.vp = NO_VP
+        self.since = 0
+        self.readers: dict[Thread, int] = {}
+
+    @property
+    def holder(self) -> int:
+        """Where it was taken by who has it, or had it last; of several readers, by the first."""
+        return next(iter(self.readers.values()), self.site)
+
+
+class Wait:
+    """An acquisition on its way. `is_real`: the lock was held in fact, not only by the clock.
+
+    `holder`: where it had been taken by who had it then; `switches`: by which one can tell whether it blocked.
+    """
+
+    __slots__ = ("arrival", "holder", "is_real", "switches")
+
+    def __init__(self, lock: LockBase, th: Thread) -> None:
+        self.arrival = th.proc.clock
+        self.switches = th.proc.switches
+        self.holder = holder_of(lock)
+        self.is_real = False
+
+
+def granted(
+    lock: LockBase,
+    th: Thread,
+    kind: int,
+    waited: int,
+    from_vp: int,
+    hand_off: int = 0,
+    holder: int | None = None,
+    is_blocked: bool | None = None,
+) -> None:
+    """*th* has *lock* now, after *waited* cycles: Acquire, and one of K42's contention events if it waited.
+
+    *from_vp*: who had it last as far as the lock knows; what the recording knows goes before. *hand_off*: how much
+    of the wait came after the last holder let go. *holder*: where that had taken it, when the wait began; without
+    it, *th* has waited in virtual time only, for who had it last. *is_blocked*: whether *th* blocked; without it,
+    as one would that waits so long.
+    """
+    trace = _trace(lock, th)
+    emit = th.proc.emit
+    frame = _outside(sys._getframe(1))
+    site = trace.tracer.numbers.site_of(frame)
+    if trace.vp != NO_VP:
+        from_vp = trace.vp
+    if not waited:
+        holder = 0
+    else:
+        if holder is None:
+            holder = trace.holder
+        patience = lock.machine.config.patience_cycles
+        if is_blocked is None:
+            is_blocked = lock.blocks and waited > patience
+        spins = lock.machine.watchers.polls(min(waited, patience) if is_blocked else waited)
+        callers = _callers(trace.tracer, frame, site)
+        if is_blocked:
+            emit.lock_contend_block(lock.addr, spins, waited, *callers, hand_off, from_vp)
+        else:
+            emit.lock_contend_spin(lock.addr, spins, waited, *callers)
+    emit.lock_acquire(lock.addr, kind, site, waited, from_vp, holder)
+    trace.vp, trace.since = th.vp, th.proc.clock
+    if kind == READ:
+        trace.readers[th] = site
+    else:
+        trace.site = site
+
+
+def released(lock: LockBase, th: Thread, held: int) -> None:
+    """*th* gave *lock* up after *held* cycles. Where locks keep no times, the recording's are taken."""
+    trace = _trace(lock, th)
+    if site := trace.readers.pop(th, 0):
+        if not trace.readers:
+            trace.site = site
+    elif th.level < 2:
+        held = th.proc.clock - trace.since if trace.since else 0
+    th.proc.emit.lock_release(lock.addr, held)
+
+
+def holder_of(lock: LockBase) -> int:
+    """Return where *lock* was taken that is waited for; 0 if that was not recorded."""
+    return 0 if lock.trace is None else lock.trace.holder
+
+
+def _trace(lock: LockBase, th: Thread) -> LockTrace:
+    """Return *lock*'s part in the recording; at its first event there, name the lock."""
+    trace = lock.trace
+    if trace is not None and lock.addr in trace.tracer.named:
+        return trace
+    tracer = lock.machine.tracer
+    trace = lock.trace = LockTrace(tracer)
+    tracer.named.add(lock.addr)
+    emit, numbers, owner = th.proc.emit, tracer.numbers, lock.owner
+    number = 0
+    if owner is not None:
+        is_object = hasattr(owner, "root") or hasattr(owner, "type_name")  # a rep, or a root
+        number = getattr(owner, "ref", 0) if is_object else 0
+        if not number:
+            number = NO_OBJECT | lock.addr
+            type_name = type(owner).__name__
+            label = lock.label().removeprefix(type_name).lstrip()
+            emit.clust_obj_object_name(number, numbers.constant(type_name), numbers.string(label))
+    emit.lock_lock_name(lock.addr, number, numbers.constant(lock.name), numbers.constant(lock.kind))
+    return trace
+
+
+def _outside(frame: FrameType) -> FrameType:
+    """Return the nearest frame that is no lock's."""
+    while frame.f_code.co_filename in _OWN and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _callers(tracer: Tracer, frame: FrameType | None, site: int) -> tuple[int, int, int]:
+    """Return *site*, where *frame* is, and the sites of its callers up to the driver."""
+    sites = [site]
+    while len(sites) < DEPTH:
+        frame = frame.f_back if frame is not None else None
+        if frame is None or frame.f_code.co_filename.startswith(_DRIVERS):
+            break
+        if not frame.f_code.co_filename.endswith(_WRAPPERS):
+            sites.append(tracer.numbers.site_of(frame))
+    sites += [0] * (DEPTH - len(sites))
+    return sites[0], sites[1], sites[2]
