@@ -11,6 +11,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     contexts.py       whom a processor works for, for the trace
     tracing/          events of every floor, recorded
     machine_trace.py  a machine's tracer
+    line_trace.py     what it records of lines
     processor.py      one processor's clock and accounts
     core.py           what is asked of a coherence model
     miss_log.py       what a coherence model logs while it runs

@@ -26,6 +26,7 @@ from k42fs.machine.hand_offs import HandOffs
 from k42fs.machine.interrupts import Interrupts
 from k42fs.machine.latencies import Latencies
 from k42fs.machine.layout import WORD_BYTES, Kind, Layout, RangeCuts, Refs, Script
+from k42fs.machine.line_trace import LineTrace
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.machine_trace import MachineTrace
 from k42fs.machine.memory import Memory, UnmodelledMemory
@@ -71,6 +72,8 @@ class Machine:
         self.wall_clock_ns = wall_clock_ns
         self.memory = UnmodelledMemory(config) if model == "off" else Memory(config)
         self.core = make_core(config, self.memory)
+        self.trace = MachineTrace(self)
+        self.lines = LineTrace(self)
         self._latencies = Latencies(config)
         self.blocks = BlockTraffic(config, self.memory)
         self.limit = NEVER
@@ -79,7 +82,6 @@ class Machine:
             Processor(VP(vp), config.node(vp), self.memory.ltt_base(vp), parts.make_ring(config.ring_events))
             for vp in range(config.processors)
         ]
-        self.trace = MachineTrace(self)
         self.contended = ContendedLocks()
         self.script_calls: defaultdict[Script, int] = defaultdict(int)
         self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
@@ -87,13 +89,12 @@ class Machine:
         self.range_refs = RangeCuts(config.line_bytes).refs
         self._thread_class = parts.thread
         self.charger = parts.make_charger(self) if parts.make_charger else None
-        self._threads = 0
-        self._furthest = 0
+        self._threads = self._furthest = 0
         self._base_clocks: dict[VP, int] = {}
-        self._reset_at = 0
-        self._late_before = 0
+        self._reset_at = self._late_before = 0
         self._scheduler = parts.make_scheduler(self)
         self._live = LiveDriver(self)
+        self.let_others_run = self._live.let_others_run
         self.leave_for = self._live.leave_for
         self.pace = Pace()
         self.hand_offs = HandOffs(self)
@@ -169,6 +170,11 @@ class Machine:
         assert effect is th, f"{th!r} yielded {effect!r}, which is no effect of this machine"
         return self._live.suspend(th, coro, on_done)
 
+    @property
+    def can_sleep(self) -> bool:
+        """Whether `Thread.sleep` takes its time: live, a host must have brought a way to."""
+        return not self.live or self._live.wall_sleep is not None
+
     def host(
         self,
         outside: Callable[[Awaitable[Any], Callable[[Any, BaseException | None], None]], None],
@@ -217,14 +223,9 @@ class Machine:
         self._threads += 1
         return self._thread_class(self, vp, self._threads, name)
 
-    def threads(self) -> list[Thread]:
-        """Return the threads that run, wait, or are free for the next operation."""
-        found = {*self._scheduler.threads, *self._live.parked}
-        for proc in self.processors:
-            found.update(proc.free_threads)
-            if proc.current is not None:
-                found.add(proc.current)
-        return sorted(found, key=lambda th: th.number)
+    def unfinished(self) -> list[Thread]:
+        """Return the threads that were spawned, and live those that are parked."""
+        return [*self._scheduler.threads, *self._live.parked]
 
     def retire(self, th: Thread) -> None:
         """Give back the stack of a thread that has ended, for the next one on its processor."""

@@ -208,6 +208,8 @@ cdef class Turn:
             self.is_begun = True
             return self.th
         if self.stopped >= 0:
+            if self.charger.core.model.log.room:
+                self.charger.core.site = self.site
             now = self.charger.core.c_script(
                 self.vp, &self.script, self.base, self.other, get_int_slot(self.proc, PROC_CLOCK),
                 self.charger.limit(), self.stopped, &self.stopped
@@ -277,6 +279,8 @@ cdef object begin(object th, object proc, Charger charger, Compiled script, int6
     cdef int vp = <int> get_int_slot(th, TH_VP)
     cdef int stopped
     cdef Turn turn
+    if charger.core.model.log.room:
+        charger.machine.lines.mark()
     now = charger.core.c_script(vp, &script, base, other, now, charger.limit(), 0, &stopped)
     if stopped < 0:
         end(proc, now, work)
@@ -284,6 +288,7 @@ cdef object begin(object th, object proc, Charger charger, Compiled script, int6
     set_int_slot(proc, PROC_CLOCK, now)
     turn = Turn.__new__(Turn)
     turn.th, turn.proc, turn.charger, turn.vp = th, proc, charger, vp
+    turn.site = charger.core.site
     turn.script, turn.base, turn.other, turn.work, turn.stopped = script, base, other, work, stopped
     if script.count == 1:  # it may be of the caller's stack: see `within_line`
         turn.one = script.refs[0]
@@ -344,6 +349,8 @@ class FastThread(FullThread):
         addr = get_int_slot(proc, PROC_LTT_BASE) + LTE * <int64_t> ref
         if addr < 0:
             raise ValueError(f"no ref: {ref}")
+        if charger.core.model.log.room:
+            charger.machine.lines.mark()
         # No turn is waited for, as this is no await: only this processor ever uses its table.
         now = charger.core.c_access(<int> get_int_slot(self, TH_VP), READ, addr, WORD, get_int_slot(proc, PROC_CLOCK))
         set_int_slot(proc, PROC_CLOCK, now)

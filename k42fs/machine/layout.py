@@ -13,6 +13,7 @@ DEFINE_GLOBALPADDED_NEW.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 from itertools import count, pairwise
 from typing import Final, NamedTuple
@@ -107,6 +108,11 @@ class Layout:
     @property
     def fields(self) -> tuple[str, ...]:
         return tuple(self._fields)
+
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """Yield each field's name, where it begins, and its bytes."""
+        for name, (start, nbytes) in self._fields.items():
+            yield name, start, nbytes
 
     def offset(self, field: str) -> int:
         """Return where *field* begins."""

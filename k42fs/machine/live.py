@@ -143,14 +143,26 @@ class LiveDriver:
             while self._woken:
                 at, _, th, value, error = heappop(self._woken)
                 th.proc.idle_until(at)
-                th.proc.current = th
+                before, th.proc.current = th.proc.current, th
                 if th.proc.on.control:
                     contexts.put_on(th)
                 if th.has_mail:
                     self._machine.take_mail(th)
                 self._resume(th, value, error)
+                if before is not None and before is not th:  # it let others run, or has not left yet
+                    th.proc.current = before
+                    if th.proc.on.control:
+                        contexts.put_on(before)
         finally:
             self._is_running = False
+
+    def let_others_run(self) -> None:
+        """Run everyone who was woken from within an operation, at a point where it might as well have waited."""
+        was_running, self._is_running = self._is_running, False
+        try:
+            self.run_woken()
+        finally:
+            self._is_running = was_running
 
     def _resume(self, th: Thread, value: object, error: BaseException | None) -> None:
         th.state = RUNNING

@@ -120,9 +120,18 @@ class MachineTrace:
 
     def _describe_machine(self, tracer: Tracer) -> None:
         """Name the threads that are on processors, or will be again."""
-        machine = self._machine
-        for th in machine.threads():
+        for th in self._threads():
             th.proc.emit.scheduler_thread_name(th.number, tracer.numbers.string(th.name))
+
+    def _threads(self) -> list[Thread]:
+        """Return the threads that run, wait, or are free for the next operation."""
+        machine = self._machine
+        found = {*machine.unfinished()}
+        for proc in machine.processors:
+            found.update(proc.free_threads)
+            if proc.current is not None:
+                found.add(proc.current)
+        return sorted(found, key=lambda th: th.number)
 
     def _mask_changed(self, mask: int) -> None:
         """Say who runs and what processes there are, if that was not recorded so far."""
@@ -141,7 +150,7 @@ class MachineTrace:
         machine, string = self._machine, self.tracer.numbers.string
         emit = machine.processors[0].emit
         emit.user_spawn(BASE_SERVER, KERNEL, 0, string("k42fs"))
-        for th in machine.threads():
+        for th in self._threads():
             if th.pid == BASE_SERVER + th.number:
                 th.proc.emit.user_spawn(th.pid, BASE_SERVER, 0, string(th.name))
         for pid, name in machine.ppc.servers.items():

@@ -18,6 +18,7 @@ and memory goes back to its pool but never from a pool to the page allocator.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +38,11 @@ LIST_BYTES, LIST_MIN, LIST_MAX = 65536, 4, 4095
 
 LTT_REGION: Final = 4
 LTT_SHIFT: Final = 37
+LTE_BYTES: Final = 16
 """Local translation tables: 2^37 bytes of addresses per processor, 16 bytes per ref."""
+
+Piece = tuple[int, int, str, str]
+"""Something in a range of addresses: where it begins, its bytes, of which object, and which field of that."""
 
 REGION: Final = {Kind.LOCAL_STRICT: 1, Kind.GLOBAL: 2, Kind.GLOBAL_PADDED: 3}
 
@@ -73,6 +78,7 @@ class Memory:
         self._tops: dict[int, int] = {}  # node and region -> first offset never used
         self._pages: dict[int, tuple[Addr, int]] = {}  # page number -> first block in it, bytes of its blocks
         self._blocks: dict[Addr, Block] = {}
+        self.on_free: Callable[[Addr, int], None] | None = None  # called with each block before it goes
         self.live_bytes = 0
         self.live_blocks = 0
 
@@ -111,6 +117,8 @@ class Memory:
         if block.kind is Kind.LOCAL_STRICT and block.vp != vp:
             what = f"{self.describe(addr)[0]} at {addr:#x}"
             raise AssertionError(f"{what}: local strict memory of processor {block.vp} freed on {vp}")
+        if self.on_free is not None:
+            self.on_free(addr, block.nbytes)
         block.live = False
         block.owner = None
         if block.kind is Kind.LOCAL_STRICT or block.nbytes < self._line_bytes:
@@ -160,6 +168,25 @@ class Memory:
             return None
         first, nbytes = page
         return self._blocks[Addr(first + (addr - first) // nbytes * nbytes)].owner
+
+    def pieces(self, addr: int, nbytes: int) -> Iterator[Piece]:
+        """Yield what lies in a range of addresses, field by field: nothing where nothing ever was."""
+        end = addr + nbytes
+        if addr >> REGION_SHIFT & 0xF == LTT_REGION:
+            for at in range(addr, end, LTE_BYTES):
+                yield (at - addr, LTE_BYTES, *self.describe(at))
+            return
+        page = self._pages.get(addr // PAGE_BYTES)
+        if page is None:
+            return
+        first, size = page
+        for start in range(first + (addr - first) // size * size, end, size):
+            layout = self._blocks[Addr(start)].layout
+            fields = [("", 0, size)] if layout is None else layout.spans()
+            for _, offset, width in fields:
+                low, high = max(addr, start + offset), min(end, start + offset + width)
+                if low < high:
+                    yield (low - addr, high - low, *self.describe(low))
 
     def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
         """Return the pool for such blocks, with the size and the kind that they have."""

@@ -1,0 +1,154 @@
+"""Lines, for the trace: which misses there were, in whose caches, for which field of what, from which place in the
+program.
+
+While the class Cache is on the core keeps a log (`miss_log.py`), which becomes events before packets are made, or
+when it is half full. Whoever charges the machine says first from where: from the nearest frame that is not of a
+lock or of the machine itself. Threads do that when they see that there is a log; locks and others use
+`machine.core`, in whose place stands one that does it for them. When the class is off there is neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from k42fs.machine.miss_log import NO_CPU
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k42fs.ids import Addr
+    from k42fs.machine.core import CoherenceCore
+    from k42fs.machine.driver import Machine
+    from k42fs.machine.layout import Refs
+    from k42fs.machine.memory import Piece
+    from k42fs.machine.tracing.tracer import Tracer
+
+LOG_RECORDS: Final = 1 << 16
+"""Room of the log: 5 MB."""
+
+HERE: Final = Path(__file__).parent
+CHARGING: Final = frozenset(
+    str(HERE / f"{name}.py")
+    for name in (
+        "bit_locks", "blocked_threads", "driver", "exclusive_lock", "hand_offs", "line_trace", "lock_base",
+        "lock_trace", "locks", "rec_lock", "request_count", "rwlock", "semaphore", "spin_lock", "spin_locks",
+        "thread", "unfair_locks", "watch",
+    )
+)  # fmt: skip
+"""Files that charge the machine on behalf of whoever calls them."""
+
+
+class SitedCore:
+    """A core that is told where in the program each reference comes from. All else is the core's."""
+
+    __slots__ = ("_core", "_mark")
+
+    def __init__(self, core: CoherenceCore, mark: Callable[[], None]) -> None:
+        object.__setattr__(self, "_core", core)
+        object.__setattr__(self, "_mark", mark)
+
+    def access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:
+        self._mark()
+        return self._core.access(cpu, code, addr, nbytes, now)
+
+    def script(
+        self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
+    ) -> tuple[int, int]:
+        self._mark()
+        return self._core.script(cpu, refs, base, other, now, limit, start)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._core, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._core, name, value)
+
+
+class LineTrace:
+    """Turns the log of *machine*'s core into events. `core` is that core itself."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.core = machine.core
+        self._machine = machine
+        self._said: dict[int, list[Piece]] = {}  # what the recording says of each line
+        self._counted: dict[int, tuple[int, ...]] = {}
+        machine.trace.sources.append(self.flush)
+        machine.trace.on_mask.append(self._mask_changed)
+
+    @property
+    def _tracer(self) -> Tracer:
+        return self._machine.tracer
+
+    def mark(self) -> None:
+        """Let what is charged now come from whoever called for it. Only while there is a log."""
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename in CHARGING and frame.f_back is not None:
+            frame = frame.f_back
+        if self.core.logged > LOG_RECORDS // 2:
+            self.flush()
+        self.core.site = self._tracer.numbers.site_of(frame)
+
+    def _mask_changed(self, mask: int) -> None:
+        machine, core, is_on = self._machine, self.core, self._tracer.on.cache
+        if not mask:
+            self._said.clear()
+            self._counted.clear()
+        if is_on == (core.log_room > 0):
+            return
+        core.log_room = LOG_RECORDS if is_on else 0
+        core.take_log()
+        machine.core = cast("CoherenceCore", SitedCore(core, self.mark)) if is_on else core
+        machine.memory.on_free = self._freed if is_on else None
+
+    def flush(self) -> None:
+        """Emit what the core has logged."""
+        if not self.core.log_room:
+            return
+        from k42fs.machine.tracing.coherence import emit_records  # here: see machine_trace.py
+
+        tracer, line_bytes = self._tracer, self._machine.config.line_bytes
+        records, dropped = self.core.take_log()
+        emit_records(tracer, records, line_bytes, self._name)
+        if dropped:
+            clocks = [proc.clock for proc in self._machine.processors]
+            tracer.lose(NO_CPU, dropped, min(clocks), max(clocks))
+        self._count()
+
+    def _count(self) -> None:
+        """Say how much each processor's caches have done, where that has changed."""
+        for proc in self._machine.processors:
+            counters = self.core.counters(proc.vp)
+            misses = counters.misses
+            said = (
+                counters.loads,
+                counters.stores + counters.rmws,
+                counters.l1_hits + counters.l2_hits + counters.l3_hits,
+                sum(misses.values()),
+                misses["upgrade"],
+                counters.invalidations,
+            )
+            if any(said) and self._counted.get(proc.vp) != said:
+                self._counted[proc.vp] = said
+                proc.emit.cache_counters(*said)
+
+    def _name(self, line: int) -> None:
+        """Say what lies in the line at address *line*, unless that was its last name too."""
+        pieces = list(self._machine.memory.pieces(line, self._machine.config.line_bytes))
+        if self._said.get(line) == pieces:
+            return
+        self._said[line] = pieces
+        numbers, emit = self._tracer.numbers, self._tracer.emit[0]
+        for offset, nbytes, label, field in pieces:
+            emit.cache_line_name(line, offset, nbytes, numbers.string(label), numbers.string(field))
+
+    def _freed(self, addr: Addr, nbytes: int) -> None:
+        """A block goes, and something else may come in its place: name its lines as long as it is there."""
+        line_bytes, named = self._machine.config.line_bytes, self._tracer.named_lines
+        has_more = self.core.logged > 0
+        for line in range(addr // line_bytes * line_bytes, addr + nbytes, line_bytes):
+            if line in named:
+                named.discard(line)
+            elif has_more:
+                self._name(line)
