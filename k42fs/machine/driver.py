@@ -15,9 +15,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from k42fs.ids import VP, Addr
+from k42fs.ids import VP
 from k42fs.machine import contexts
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
@@ -25,7 +25,7 @@ from k42fs.machine.cores import make_core
 from k42fs.machine.hand_offs import HandOffs
 from k42fs.machine.interrupts import Interrupts
 from k42fs.machine.latencies import Latencies
-from k42fs.machine.layout import WORD_BYTES, Kind, Layout, RangeCuts, Refs, Script
+from k42fs.machine.layout import WORD_BYTES, RangeCuts, Refs, Script
 from k42fs.machine.line_trace import LineTrace
 from k42fs.machine.live import LiveDriver, Suspended
 from k42fs.machine.machine_trace import MachineTrace
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from k42fs.machine.tracing.tracer import Tracer
 
 T = TypeVar("T")
-
-STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
 
 
 class Machine:
@@ -232,9 +230,6 @@ class Machine:
         if th.stack_addr is not None:
             self.memory.free(th.vp, th.stack_addr)
             th.stack_addr = None
-
-    def stack_line(self, vp: VP) -> Addr:
-        return self.memory.alloc(vp, STACK)
 
     def cut(self, script: Script) -> Refs:
         """Return the script's references for this machine's lines, and remember them."""

@@ -45,6 +45,9 @@ class SitedCore:
 
     __slots__ = ("_core", "_mark")
 
+    _core: CoherenceCore
+    _mark: Callable[[], None]
+
     def __init__(self, core: CoherenceCore, mark: Callable[[], None]) -> None:
         object.__setattr__(self, "_core", core)
         object.__setattr__(self, "_mark", mark)

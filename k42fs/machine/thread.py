@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.contexts import BASE_SERVER
-from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Refs, Script
+from k42fs.machine.layout import READ, RMW, WORD_BYTES, WRITE, Kind, Layout, Refs, Script
 from k42fs.machine.trace import BLOCK
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STACK: Final = Layout("Thread", Kind.LOCAL_STRICT, queue_node=16, frame=48)
 LTE_BYTES: Final = 16
 INACTIVE: Final = -1
 
@@ -95,8 +96,9 @@ class Thread:
     front end.
 
     `generation` belongs to the objects floor, which counts active threads, `depth` too: traced calls it is in.
-    `number` is dense per machine. For the trace: `pid`, the process it is of; `server`, the one it calls, or 0;
-    `awaits_dispatch`, whether that was recorded.
+    `number` is dense per machine; `chain` is the number of the thread whose call this one serves, itself at first.
+    For the trace: `pid`, the process it is of; `server`, the one it calls, or 0; `awaits_dispatch`, whether that
+    was recorded.
     """
 
     __slots__ = (
@@ -105,6 +107,7 @@ class Thread:
         "_refs",
         "_script",
         "awaits_dispatch",
+        "chain",
         "coro",
         "creds",
         "daemon",
@@ -137,7 +140,7 @@ class Thread:
         self.machine = machine
         self.vp = vp
         self.proc = machine.processors[vp]
-        self.number = number
+        self.number = self.chain = number
         self.name = name or f"thread {number}"
         self.held: list[LockBase] = []
         self.creds: Any = None
@@ -166,7 +169,7 @@ class Thread:
     def stack(self) -> Addr:
         """Address of this thread's own line, where its queue nodes are."""
         if self.stack_addr is None:
-            self.stack_addr = self.machine.stack_line(self.vp)
+            self.stack_addr = self.machine.memory.alloc(self.vp, STACK)
         return self.stack_addr
 
     def now_ns(self) -> int:
@@ -275,8 +278,8 @@ class FullThread(CallsThread):
 
     def __init__(self, machine: Machine, vp: VP, number: int, name: str = "") -> None:
         super().__init__(machine, vp, number, name)
-        self._script = machine.core.script
-        self._access = machine.core.access
+        self._script = machine.lines.core.script
+        self._access = machine.lines.core.access
         self._refs = machine.refs
 
     def touch(self, script: Script, base: int, other: int = 0) -> Awaitable[None]:
@@ -286,6 +289,8 @@ class FullThread(CallsThread):
         machine.script_calls[script] += 1
         proc.calls += 1
         refs = self._refs.get(script) or machine.cut(script)
+        if proc.on.cache:
+            machine.lines.mark()
         now, stopped = self._script(self.vp, refs, base, other, now, machine.limit, 0)
         if stopped >= 0:
             proc.clock = now
@@ -317,6 +322,8 @@ class FullThread(CallsThread):
         if self.held:
             self._check_calls_out(ref)
         proc = self.proc
+        if proc.on.cache:
+            self.machine.lines.mark()
         # No turn is waited for, as this is no await: only this processor ever uses its table.
         proc.clock = self._access(self.vp, READ, proc.ltt_base + LTE_BYTES * ref, WORD_BYTES, proc.clock)
         return proc.ltt[ref]
@@ -324,6 +331,8 @@ class FullThread(CallsThread):
     def _range(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
         refs = self.machine.range_refs(code, addr, nbytes)
         proc = self.proc
+        if proc.on.cache:
+            self.machine.lines.mark()
         proc.clock, stopped = self._script(self.vp, refs, addr, 0, proc.clock, self.machine.limit, 0)
         return DONE if stopped < 0 else self._go_on(refs, addr, 0, stopped, 0)
 
@@ -333,9 +342,11 @@ class FullThread(CallsThread):
 
     async def _go_on(self, refs: Refs, base: int, other: int, stopped: int, work: int) -> None:
         """Do the rest of a script that came to a visible reference ahead of its turn."""
-        proc = self.proc
+        proc, core = self.proc, self.machine.lines.core
+        site = core.site
         while stopped >= 0:
             await self.pause
+            core.site = site
             proc.clock, stopped = self._script(
                 self.vp, refs, base, other, proc.clock, self.machine.limit, stopped
             )
