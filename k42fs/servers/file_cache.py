@@ -8,23 +8,30 @@ Shape: `_extents` maps the number of a 64 KiB extent to its modelled frames (add
 machine that models memory. The hash is looked up once for each extent that an access covers: pages that lie
 together are found together. A file of one page has frames for one page only.
 Locks: one lock (rank 50) around the page hash, held for the look-ups of one access and not while bytes are
-copied. Calls of `write` and `truncate` come under the ServerFile's lock, which orders them; reads come
-without.
+copied. Calls of `write` and `truncate` come under the ServerFile's lock, which orders them (a `ranged` one lets
+writes of different bytes come together, but no `truncate` beside them); reads come without.
+
+The class here is the implementation ``single``; `partitioned_cache.py` and `replicated_cache.py` hold the others.
 
 K42: os/kernel/mem/FCMDefault.C (single rep, one lock around a page hash).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import READ, WRITE, Kind, Layout
 from k42fs.machine.locks import FairBLock
+from k42fs.objects.implementations import Implementation, register
+from k42fs.objects.root import SingleRepRoot
+from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
+    from k42fs.objects.cosmgr import COSMgr
+    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 PAGE: Final = 4096
@@ -39,10 +46,37 @@ DROP_PAGES: Final = CACHE.script("drop_pages", "w:count w2:0", work=80)
 _PAGES: Final = CACHE.offset("pages")
 
 
-class FileCache:
-    """The page cache of one file."""
+class Frames(NamedTuple):
+    """Where the pages of an extent lie that are there: *nbytes* from its start, together, at *addr*."""
 
-    __slots__ = ("_extents", "_lock", "addr", "file", "ref", "root", "tree")
+    addr: Addr
+    nbytes: int
+
+
+Extents = dict[int, Frames]
+"""The frames of a file by the numbers of its extents: what implementations hand each other (CACHE_CANONICAL)."""
+
+
+def pieces_of(extent: int, offset: int, end: int) -> tuple[int, int]:
+    """Return from where to where in *extent* the range from *offset* to *end* goes."""
+    start = extent << EXTENT_SHIFT
+    return offset - start if offset > start else 0, end - start if end - start < EXTENT else EXTENT
+
+
+def bucket_of(addr: Addr, extent: int) -> Addr:
+    """The modelled address of an extent's hash chain in the page hash at *addr*."""
+    return Addr(addr + _PAGES + extent % BUCKETS * 8)
+
+
+class FileCache:
+    """The page cache of one file, one lock around its page hash."""
+
+    __slots__ = ("_extents", "_is_exported", "_lock", "addr", "file", "ref", "root", "tree")
+
+    kind: ClassVar[str] = "FileCache"
+    implementation: ClassVar[str] = "single"
+    exports: ClassVar[TransferTypes] = frozenset((TransferType.CACHE_CANONICAL,))
+    imports: ClassVar[TransferTypes] = exports
 
     ref: Ref
     root: Any
@@ -54,7 +88,8 @@ class FileCache:
         self._lock = FairBLock(
             tree.machine, Addr(self.addr + CACHE.offset("lock")), rank=50, name="pages", owner=self
         )
-        self._extents: dict[int, tuple[Addr, int]] = {}
+        self._extents: Extents = {}
+        self._is_exported = False
 
     def label(self) -> str:
         """What statistics and traces call it."""
@@ -78,7 +113,7 @@ class FileCache:
         try:
             end = -(-size >> EXTENT_SHIFT)
             for extent in [extent for extent in self._extents if extent >= end]:
-                await th.touch(DROP_PAGES, self.addr, self._bucket(extent))
+                await th.touch(DROP_PAGES, self.addr, bucket_of(self.addr, extent))
                 self._free(th, extent)
         finally:
             self._lock.release(th)
@@ -90,13 +125,24 @@ class FileCache:
         self.tree.memory.free(th.vp, self.addr)
         del self._lock  # it names this object as its owner: without the cycle both go at once
 
-    def _free(self, th: Thread, extent: int) -> None:
-        addr, nbytes = self._extents.pop(extent)
-        self.tree.machine.blocks.forget(addr, nbytes)
-        self.tree.memory.free(th.vp, addr)
+    # Replacement by another implementation, which is given the frames as they are
 
-    def _bucket(self, extent: int) -> Addr:
-        return Addr(self.addr + _PAGES + extent % BUCKETS * 8)
+    async def export_state(self, _th: Thread, _kind: TransferType) -> Extents:
+        self._is_exported = True
+        return self._extents
+
+    async def import_state(self, th: Thread, state: Extents, _kind: TransferType) -> None:
+        for extent in state:
+            await th.touch(ADD_PAGES, self.addr, bucket_of(self.addr, extent))
+        self._extents = state
+
+    def committed(self, _th: Thread) -> None:
+        """Forget the frames, which are the successor's now. The successor, told too, has exported nothing."""
+        if self._is_exported:
+            self._extents = {}
+
+    def _free(self, th: Thread, extent: int) -> None:
+        free_frames(self.tree, th, self._extents.pop(extent))
 
     async def _charge(self, th: Thread, code: int, offset: int, size: int) -> None:
         """Look the pages of a range up under the lock, adding those that are missing; then copy without it.
@@ -111,11 +157,9 @@ class FileCache:
                 await th.touch(FIND_PAGES, self.addr, self.addr)
                 return
             for extent in range(offset >> EXTENT_SHIFT, -(-end >> EXTENT_SHIFT)):
-                bucket = self._bucket(extent)
+                bucket = bucket_of(self.addr, extent)
                 await th.touch(FIND_PAGES, self.addr, bucket)
-                start = extent << EXTENT_SHIFT
-                low = offset - start if offset > start else 0
-                high = end - start if end - start < EXTENT else EXTENT
+                low, high = pieces_of(extent, offset, end)
                 found = self._extents.get(extent)
                 if found is None or high > found[1]:
                     await th.touch(ADD_PAGES, self.addr, bucket)
@@ -126,9 +170,27 @@ class FileCache:
         for at, nbytes in pieces:
             await th.copy(code, at, nbytes)
 
-    def _add(self, th: Thread, extent: int, nbytes: int) -> tuple[Addr, int]:
+    def _add(self, th: Thread, extent: int, nbytes: int) -> Frames:
         if extent in self._extents:
             self._free(th, extent)
-        addr = self.tree.memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=self)
-        found = self._extents[extent] = (addr, nbytes)
+        found = self._extents[extent] = new_frames(self.tree, th, nbytes, self)
         return found
+
+
+def new_frames(tree: FileSystemGlobal, th: Thread, nbytes: int, owner: object) -> Frames:
+    """Take frames for *nbytes* that lie together."""
+    return Frames(tree.memory.alloc(th.vp, nbytes, Kind.GLOBAL_PADDED, owner=owner), nbytes)
+
+
+def free_frames(tree: FileSystemGlobal, th: Thread, frames: Frames) -> None:
+    """Give frames back."""
+    tree.machine.blocks.forget(frames.addr, frames.nbytes)
+    tree.memory.free(th.vp, frames.addr)
+
+
+def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
+    old = old_root.speaker
+    return SingleRepRoot(cos, FileCache(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
+
+
+register(Implementation("FileCache", "single", _make, "one lock around one page hash"))

@@ -8,6 +8,8 @@ from k42fs.objects.root import SingleRepRoot
 from k42fs.servers.dir_object import DirObject
 from k42fs.servers.file_cache import FileCache
 from k42fs.servers.object_policy import Makers, ObjectPolicy
+from k42fs.servers.partitioned_cache import PartitionedFileCache
+from k42fs.servers.replicated_cache import ReplicatedCacheRoot
 from k42fs.servers.server_file import ServerFile
 
 if TYPE_CHECKING:
@@ -37,10 +39,26 @@ def make_single_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> FileCache
     return rep
 
 
+def make_partitioned_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> PartitionedFileCache:
+    """A lock and a page hash for each of many parts of the file, one rep."""
+    rep = PartitionedFileCache(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
+def make_replicated_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ReplicatedCacheRoot:
+    """A replica of the page hash on each processor."""
+    return ReplicatedCacheRoot(tree, file, vp)
+
+
 MAKERS: Final[Makers] = {
     "DirObject": {"locked": make_locked_directory},
     "ServerFile": {"shared": make_shared_file},
-    "FileCache": {"single": make_single_cache},
+    "FileCache": {
+        "single": make_single_cache,
+        "partitioned": make_partitioned_cache,
+        "replicated": make_replicated_cache,
+    },
 }
 
 
