@@ -201,3 +201,59 @@ def test_a_release_in_turn_lets_earlier_processors_go_first(writes: bool) -> Non
     run(m, (0, holder), (1, other))
     assert order == ["looked", "released"]
     assert lock.holders() == ()
+
+
+def test_an_upgrade_that_need_not_wait_is_an_acquisition_as_one_that_waits() -> None:
+    m = machine(live=True)
+    lock = rwlock(m)
+    th = m.enter(VP(0))
+    lock.acquire_r(th)
+    assert lock.try_upgrade(th)
+    lock.release_w(th)
+    assert lock.acquisitions == 2
+
+
+def in_the_past(m: Machine, lock: RWLock, vp: int, section: int, writes: bool) -> Thread:
+    """Hold the lock for *section* cycles at the time of processor *vp*."""
+    th = m.enter(VP(vp))
+    m.drive(_hold(lock, th, section, writes))
+    m.leave(th)
+    return th
+
+
+async def _hold(lock: RWLock, th: Thread, section: int, writes: bool) -> None:
+    await (lock.acquire_w(th) if writes else lock.acquire_r(th))
+    th.work(section)
+    (lock.release_w if writes else lock.release_r)(th)
+
+
+@pytest.mark.parametrize("section", [9000, 200_000])  # the second outlasts a waiter's patience
+def test_live_a_writer_that_waits_for_readers_in_the_past_is_handed_the_lock(section: int) -> None:
+    m = machine(2, live=True, config={"live_window_cycles": 1 << 40})
+    lock = rwlock(m)
+    reader = in_the_past(m, lock, 0, section, writes=False)
+    before = 1000
+    m.processors[1].idle_until(before)
+    writer = in_the_past(m, lock, 1, 100, writes=True)
+    hand_off = m.hand_off_cycles(0, 1, lock.addr)
+    if section > m.config.patience_cycles:
+        hand_off += m.unblock_cycles(0, 1)
+    assert (lock.contentions, lock.waited_cycles) == (1, reader.proc.clock - before + hand_off)
+    assert writer.proc.spin == lock.waited_cycles
+    moved = [item for item in m.hand_offs.added_to(()) if item.line == lock.addr // m.config.line_bytes]
+    assert [(item.transfers, item.movers) for item in moved] == [(2, 0b11)]
+    m.check()
+
+
+def test_live_a_writer_that_waits_for_readers_and_a_writer_has_waited_once() -> None:
+    m = machine(3, live=True, config={"live_window_cycles": 1 << 40})
+    lock = rwlock(m)
+    in_the_past(m, lock, 0, 20_000, writes=False)
+    m.processors[1].idle_until(m.processors[0].clock - 5000)
+    in_the_past(m, lock, 1, 30_000, writes=True)
+    assert lock.contentions == 1
+    waited = lock.waited_cycles
+    in_the_past(m, lock, 2, 100, writes=True)  # for the readers, and then for the other writer
+    assert lock.contentions == 2
+    assert lock.waited_cycles - waited == m.processors[2].spin
+    m.check()

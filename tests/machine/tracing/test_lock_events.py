@@ -41,7 +41,7 @@ class Recording:
         """End it; return what happened, by time, with sites as text."""
         self.m.close()
         seen = read(self.path)
-        texts = {0: "", **strings(seen[0xFFFFFFFF])}
+        texts: dict[Any, str] = {0: "", **strings(seen[0xFFFFFFFF])}
         sites: dict[Any, str] = {0: ""}
         self.names: list[tuple[Any, ...]] = []
         self.objects: dict[Any, str] = {}

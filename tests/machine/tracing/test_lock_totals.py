@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from k42fs.ids import VP
-from k42fs.machine import Kind, Machine, RWLock, Thread
+from k42fs.machine import Kind, Machine, RWLock, Thread, cores
 from k42fs.machine.lock_base import LockBase
 from k42fs.machine.lock_kinds import LOCK_BYTES, LOCK_KINDS, Lock
 from k42fs.machine.tracing.mask import LOCK
@@ -166,3 +167,18 @@ def test_readers_and_writers_too(seed: int, live: bool, tmp_path: Path) -> None:
         found = recorded(m, tmp_path / "t", lambda: ran(m, threads))
     assert lock.contentions > 10
     check_totals(m, [lock], found)
+
+
+def test_a_run_s_recording_is_the_same_on_both_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("k42fs.machine.fast_core", exc_type=ImportError)
+    written = []
+    for core in (cores.PURE, cores.COMPILED):
+        monkeypatch.setenv(cores.VARIABLE, core)
+        m = machine(6, seed=5)
+        locks, rw = locks_of(m, "BLock"), RWLock(m, m.memory.alloc(0, 64, Kind.GLOBAL_PADDED), name="rw")
+        bodies = [storm(m, locks, 5), shared_storm(m, rw, 5)]
+        path = tmp_path / core
+        threads = [(vp % 6, bodies[vp & 1]) for vp in range(9)]
+        recorded(m, path, partial(ran, m, threads))
+        written.append({each.name: each.read_bytes() for each in path.iterdir()})
+    assert written[0] == written[1]
