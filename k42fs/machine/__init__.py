@@ -33,7 +33,9 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     fast_threads.pyx  the same, compiled, for a compiled core
+    lock_trace.py     what locks tell the tracer
     lock_base.py      ranks, places in virtual time, statistics of locks
+    exclusive_lock.py     one holder at a time, and the short way to it
     rwlock.py, request_count.py, locks.py     K42's locks
     blocked_threads.py    who blocks on which word: one table, as a baseline
     watch.py          spinning on a cached line
