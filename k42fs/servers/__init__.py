@@ -21,7 +21,7 @@ system.py      all of it put together
 
 Lock order of the file library, by rank: rename mutex 5, dirlocks 20 (several: ascending address), objects
 and tokens 40, file cache 50, multi-link list 60, its holders 61, a file system's own 70 to 80. Name
-holders' locks have none (dir_object.py, "Order").
+holders' locks have none (directory.py, "Order").
 """
 
 from k42fs.servers.attr_changes import AttrChanges

@@ -1,16 +1,10 @@
-"""DirObject: the object of one directory in use. It caches names, and orders what happens to them.
+"""DirObject: the object of one directory in use, in its implementation ``locked``: one lock, one table, one rep.
 
 `dirlock` (rank 20) protects the directory's names: held for reading by whoever looks one up, for writing by
-whoever makes, removes or moves one, during the file system's own operation too. So a name is at every
-instant what it was or what it becomes.
+whoever makes, removes or moves one. `directory.py` says what is done under it.
 
 Names are kept in a `NameCache`, whose holders lead to inodes, not to objects. A directory nobody used for a
 while loses its DirObject (`try_destroy`); it is a cold token again.
-
-Order: several dirlocks are taken in ascending address order (`name_locks.py`), then objects' locks (40).
-Name holders' locks have no rank, because nobody waits for one while holding a dirlock: who wants one that
-is taken lets go of the dirlocks, waits, and begins again. A walk that waits for a dirlock holds the name it
-stands on, and only that.
 
 K42: lib/libc/fslib/{DirLinuxFS,DentryList}.* ("DirObject" in K42's papers).
 Differs: open creates and opens under the dirlock as K42's did, but an existing file is opened after it was
@@ -20,20 +14,15 @@ pruning.
 
 from __future__ import annotations
 
-import os
-import stat
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from k42fs.errors import (
-    DeletedObjectError,
-    NameExistsError,
-    NameNotFoundError,
-    NotPermittedError,
-    TargetIsDirectoryError,
-)
+from k42fs.errors import NameNotFoundError
 from k42fs.ids import VP
 from k42fs.machine.locks import RWLock
-from k42fs.servers.credentials import READ, ROOT, SEARCH, WRITE, check_may, check_remove
+from k42fs.objects.implementations import Implementation, register
+from k42fs.objects.root import SingleRepRoot
+from k42fs.objects.transfer import TransferType, TransferTypes
+from k42fs.servers.credentials import READ, ROOT, SEARCH, check_may
 from k42fs.servers.dir_layout import (
     CREATE,
     DIR_OBJECT,
@@ -46,37 +35,42 @@ from k42fs.servers.dir_layout import (
     UNLINK,
     UNMAKE,
 )
-from k42fs.servers.file_object import FileObject
+from k42fs.servers.dir_state import DIR_FORMS, DirState
+from k42fs.servers.directory import KIND, Directory, NameScripts
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.name_cache import NameCache
-from k42fs.servers.name_holder import READ_HOLDER, wait_for_walkers
-from k42fs.servers.open_file import DirHandle, OpenFile
-from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
+from k42fs.servers.name_holder import READ_HOLDER
+from k42fs.servers.open_file import DirHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from k42fs.machine.thread import Thread
+    from k42fs.objects.cosmgr import COSMgr
+    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
     from k42fs.servers.name_locks import NameLocks
-
-P = ParamSpec("P")
 
 _LOCK: Final = DIR_OBJECT.offset("lock")
 _DIRLOCK: Final = DIR_OBJECT.offset("dirlock")
 
 
-class DirObject(FileObject):
+class DirObject(Directory):
     """The object of one directory.
 
-    `names` is under the dirlock. `handles` counts open handles. `used` says that somebody came since the free
-    list last asked.
+    `names` is under the dirlock. `handles` counts open handles.
     """
 
-    __slots__ = ("dirlock", "handles", "names", "used")
+    __slots__ = ("_incoming", "dirlock", "handles")
 
+    implementation: ClassVar[str] = "locked"
+    exports: ClassVar[TransferTypes] = DIR_FORMS
+    imports: ClassVar[TransferTypes] = DIR_FORMS
     status_script = STATUS
+    scripts = NameScripts(CREATE, LINK, UNLINK)
+
+    names: NameCache
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, DIR_OBJECT, _LOCK, vp)
@@ -84,6 +78,11 @@ class DirObject(FileObject):
         self.names = NameCache(tree, file, self.addr)
         self.handles = 0
         self.used = True
+        self._incoming: DirState | None = None
+
+    def lock_of(self, name: bytes) -> RWLock:
+        """Return the dirlock."""
+        return self.dirlock
 
     # Looking names up
 
@@ -149,116 +148,24 @@ class DirObject(FileObject):
         await self.tree.ops.accessed(th, self.file)
         return found
 
-    # Making and removing names
-
-    async def create(self, th: Thread, name: bytes, mode: int, flags: int) -> tuple[FSFile, OpenFile | None]:
-        """Make a regular file and open it, in one step; or the inode that has the name, and None.
-
-        Raises:
-            NameExistsError: it has, and *flags* hold O_EXCL.
-        """
-        await self.dirlock.acquire_w(th)
-        try:
-            self.check_alive()
-            await th.touch(CREATE, self.addr, self.names.bucket(name))
-            file = await self.names.find(th, name, is_to_be_made=True)
-            if file is not None:
-                if flags & os.O_EXCL:
-                    raise NameExistsError(name)
-                return file, None
-            self._check_add(th)
-            file = await self.tree.fs.make(th, self.file, name, stat.S_IFREG | mode & 0o7777)
-            sf = self.tree.make_object(th, file)
-            await sf.root.charge_create(th)
-            of = sf.add_client(th, flags)  # without its lock: nobody can know it before the dirlock is free
-            await th.touch(NEW_SERVER_FILE, sf.addr, of.addr)
-            await self.names.bind(th, name, file)
-            return file, of
-        finally:
-            self.dirlock.release_w(th)
-
-    async def make(self, th: Thread, name: bytes, mode: int, rdev: int, target: bytes) -> FSFile:
-        """Make an inode of the type in *mode* (mknod, mkdir, symlink); its name is a token.
-
-        Raises:
-            NameExistsError: the name is taken.
-        """
-        await self.dirlock.acquire_w(th)
-        try:
-            self.check_alive()
-            await th.touch(CREATE, self.addr, self.names.bucket(name))
-            if await self.names.find(th, name, is_to_be_made=True) is not None:
-                raise NameExistsError(name)
-            self._check_add(th)
-            file = await self.tree.fs.make(th, self.file, name, mode, rdev, target)
-            await self.names.bind(th, name, file)
-            return file
-        finally:
-            self.dirlock.release_w(th)
-
-    async def link(self, th: Thread, file: FSFile, name: bytes) -> None:
-        """Give *file* the name *name* here.
-
-        Raises:
-            NameExistsError: the name is taken.
-            NotPermittedError: *file* is a directory.
-        """
-        await self.dirlock.acquire_w(th)
-        try:
-            self.check_alive()
-            await th.touch(LINK, self.addr, self.names.bucket(name))
-            if await self.names.find(th, name, is_to_be_made=True) is not None:
-                raise NameExistsError(name)
-            if file.is_dir:
-                raise NotPermittedError("directories have one name")
-            self._check_add(th)
-            if file.is_regular:
-                await self.tree.call(th, file, "link", self.file, name)
-            else:
-                await self.tree.with_token(th, file, self.tree.fs.link, self.file, name)
-            await self.names.bind(th, name, file)
-        finally:
-            self.dirlock.release_w(th)
-
-    async def unlink(self, th: Thread, name: bytes) -> FSFile:
-        """Take *name* away; whose it was. The caller then asks whether the inode is to die (`reap`).
-
-        Raises:
-            TargetIsDirectoryError: it names a directory.
-        """
-        while True:
-            await self.dirlock.acquire_w(th)
-            try:
-                self.check_alive()
-                await th.touch(UNLINK, self.addr, self.names.bucket(name))
-                file = await self.names.find(th, name)
-                if file is None:
-                    raise NameNotFoundError(name)
-                if file.is_dir:
-                    raise TargetIsDirectoryError(name)
-                self.tree.ops.writable()
-                if self.tree.check:
-                    check_remove(th.creds or ROOT, self.file, file)
-                busy = self.names.walkers(name)
-                if busy is None:
-                    await self.locked_take(th, file, self.tree.fs.unlink, self.file, name)
-                    await self.names.unbind(th, name)
-                    return file
-            finally:
-                self.dirlock.release_w(th)
-            await wait_for_walkers(th, busy)
-
     # For operations on several directories
 
-    async def lock_order(self, th: Thread) -> int:
-        """Where this directory's dirlock comes among those of others."""
-        await th.touch(STATUS, self.addr)
+    @property
+    def place(self) -> int:
+        """Where the dirlock comes in the order of locks."""
         return self.dirlock.addr
 
-    async def with_names_locked(self, th: Thread, chain: NameLocks) -> None:
+    async def lock_order(self, th: Thread) -> int:
+        """Where this directory's locks of names come among those of others."""
+        await th.touch(STATUS, self.addr)
+        return self.place
+
+    async def with_names_locked(self, th: Thread, chain: NameLocks, place: int | None) -> None:
         """Take the dirlock for writing and let *chain* go on, which calls the next directory or does its
-        work.
+        work. Does nothing if it relies on another *place*.
         """
+        if place not in (None, self.place):
+            return
         await self.dirlock.acquire_w(th)
         try:
             if self.closing:
@@ -270,15 +177,7 @@ class DirObject(FileObject):
         finally:
             self.dirlock.release_w(th)
 
-    def check_alive(self) -> None:
-        """Raise unless names can be made and removed here. The dirlock is held for writing."""
-        if self.closing:
-            raise self.gone()
-        self.used = True
-        if self.file.nlink == 0:
-            raise NameNotFoundError(f"directory {self.file.ino} was removed")
-
-    # The end
+    # Handles
 
     async def open_dir(self, th: Thread) -> DirHandle:
         """Open the directory for reading."""
@@ -305,58 +204,9 @@ class DirObject(FileObject):
         finally:
             self.lock.release(th)
 
-    async def delete_if_unused(self, th: Thread) -> None:
-        """Delete the directory if its name, last handle and last hold are gone."""
-        if await self._unmake_if(th, dead=True) is Verdict.FREED:
-            await self.tree.fs.delete_file(th, self.file)
-            self.tree.free_lists.discard(th.vp, self.ref)
-            await self.tree.cos.destroy(th, self.ref)
+    # The end
 
-    async def try_destroy(self, th: Thread) -> Verdict:
-        """Make a cold token of the directory, unless it was used lately."""
-        verdict = await self._unmake_if(th, dead=False)
-        if verdict is Verdict.FREED:
-            await self.tree.cos.destroy(th, self.ref)
-        return verdict
-
-    async def cleanup(self, th: Thread) -> None:
-        """Give back the modelled memory: no call is inside any more."""
-        self.names.clear(th.vp)
-        await super().cleanup(th)
-        del self.dirlock
-
-    # Inside
-
-    def _check_add(self, th: Thread) -> None:
-        self.tree.ops.writable()
-        if self.tree.check:
-            check_may(th.creds or ROOT, self.file, WRITE | SEARCH)
-
-    async def locked_take(
-        self,
-        th: Thread,
-        file: FSFile,
-        take: Callable[Concatenate[Thread, FSFile, P], Awaitable[object]],
-        *args: P.args,
-        **kw: P.kwargs,
-    ) -> None:
-        """Run *take*, which costs *file* its name here, with the inode locked.
-
-        The dirlock is held for writing.
-        """
-        while True:
-            ref = file.obj_ref
-            try:
-                if ref and file.is_regular:
-                    await th.deref(ref).lose_name(th, take, *args, **kw)
-                else:
-                    await self.tree.with_token(th, file, take, *args, **kw)
-                return
-            except DeletedObjectError:
-                if file.obj_ref == ref:
-                    raise
-
-    async def _unmake_if(self, th: Thread, *, dead: bool) -> Verdict:
+    async def unmake_if(self, th: Thread, *, dead: bool) -> Verdict:
         """Unmake this object if the inode is dead, or (not *dead*) if nobody uses it."""
         await self.dirlock.acquire_w(th)
         try:
@@ -380,3 +230,40 @@ class DirObject(FileObject):
                 self.lock.release(th)
         finally:
             self.dirlock.release_w(th)
+
+    async def cleanup(self, th: Thread) -> None:
+        """Give back the modelled memory: no call is inside any more."""
+        self.names.clear(th.vp)
+        await super().cleanup(th)
+        del self.dirlock
+
+    # Taking over from another implementation, or handing over to one. Nobody else is inside.
+
+    async def export_state(self, th: Thread, kind: TransferType) -> DirState:
+        """Return what the directory knows: the containers themselves, as nobody uses them meanwhile."""
+        await th.touch(FREE_CHECK, self.addr)
+        return DirState(self.names.children, self.names.negatives, self.handles, self.used)
+
+    async def import_state(self, th: Thread, state: DirState, kind: TransferType) -> None:
+        """Take note of *state*; it is ours when `committed` says so."""
+        th.work(state.cycles)
+        self._incoming = state
+
+    def committed(self, th: Thread) -> None:
+        """Begin with what was imported, or let go of what was handed over."""
+        state, self._incoming = self._incoming, None
+        if state is None:
+            self.names.hand_over()
+        else:
+            self.names.children = dict(state.children)
+            self.names.negatives = dict(state.negatives)
+            self.handles, self.used = state.handles, state.used
+
+
+def _replace(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
+    """Make an empty one for the inode of *old_root*'s directory."""
+    old = old_root.speaker
+    return SingleRepRoot(cos, DirObject(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
+
+
+register(Implementation(KIND, DirObject.implementation, _replace, "one reader-writer lock, one table"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from k42fs.ids import VP, Addr
+from k42fs.machine.thread import DONE, Thread
 from k42fs.servers.dir_layout import BUCKETS, DIR_OBJECT, MISS, NEGATIVE
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.name_holder import (
@@ -29,8 +30,9 @@ from k42fs.servers.name_holder import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k42fs.machine.rwlock import RWLock
-    from k42fs.machine.thread import Thread
     from k42fs.servers.fs_global import FileSystemGlobal
 
 CHILDREN_MAX: Final = 1024
@@ -88,6 +90,10 @@ class NameCache:
             self.negatives[name] = None
         return file
 
+    def recall(self, th: Thread, name: bytes) -> Awaitable[None]:
+        """Take copies of *name* away. There are none: all look-ups take the lock."""
+        return DONE
+
     async def bind(self, th: Thread, name: bytes, file: FSFile) -> None:
         """Let *name* mean *file*."""
         holder = self.children.get(name)
@@ -116,6 +122,10 @@ class NameCache:
     def has_walkers(self) -> bool:
         """Whether somebody walks through any of the names."""
         return any(holder.lock is not None and holder.has_walkers for holder in self.children.values())
+
+    def hand_over(self) -> None:
+        """Forget everything without giving any memory back: it is somebody else's now."""
+        self.children, self.negatives = {}, {}
 
     def clear(self, vp: VP) -> None:
         """Forget everything."""

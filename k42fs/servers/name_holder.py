@@ -7,7 +7,7 @@ made when a first walk stands here: most names are never walked through, and one
 on it.
 
 A name holder's lock may be taken for reading with the directory's dirlock held, if it is free at once.
-Nobody waits for one while holding a dirlock (`DirObject`, "Order"), so these locks have no rank.
+Nobody waits for one while holding a dirlock (`directory.py`, "Order"), so these locks have no rank.
 
 K42: lib/libc/fslib/NameHolder.H, DentryList.*.
 Differs: K42's led to the object itself, and had to be detached from it; it allocated a lock for each name,

@@ -7,7 +7,7 @@ for every observer, or says what it lacks and changes nothing:
 * the tree's rename mutex, for moving a directory from one parent to another. Under the mutex nobody else
   changes who is whose ancestor, so "is the new place inside what moves?" has one answer, and no cycle can
   arise;
-* a walk to leave the name (see `dir_object.py`, "Order").
+* a walk to leave the name (see `directory.py`, "Order").
 
 K42: lib/libc/fslib/DirLinuxFS.C, rename and rmdir.
 Differs: K42 compares the text of the new path with the old one, looks only in the cache for what is
@@ -36,7 +36,7 @@ from k42fs.servers.name_locks import NameLocks
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.servers.dir_object import DirObject
+    from k42fs.servers.directory import Directory
 
 NOREPLACE: Final = 1
 EXCHANGE: Final = 2
@@ -74,10 +74,14 @@ class _Attempt:
         wanted = [*directories, self._victim] if self._victim is not None else directories
         refs = {file: await self._tree.object_ref(th, file) for file in wanted}
         try:
-            await NameLocks(self._work).run(th, set(refs.values()))
+            await NameLocks(self._work, self._names()).run(th, set(refs.values()))
         except DeletedObjectError:
             if all(file.obj_ref == ref for file, ref in refs.items()):
                 raise
+
+    def _names(self) -> dict[FSFile, set[bytes]]:
+        """Which names of which directories the operation changes or reads."""
+        raise NotImplementedError
 
     async def _work(self, th: Thread, locks: NameLocks) -> None:
         raise NotImplementedError
@@ -97,8 +101,11 @@ class _Attempt:
                 raise
         return True
 
-    def _lacks_walkers(self, directory: DirObject, name: bytes) -> bool:
-        """Whether somebody walks through *name*; the next attempt waits first."""
+    async def _lacks_walkers(self, th: Thread, directory: Directory, name: bytes) -> bool:
+        """Whether somebody walks through *name*; the next attempt waits first. If not, nobody will until it is
+        unlocked.
+        """
+        await directory.names.recall(th, name)
         self._walkers = directory.names.walkers(name)
         return self._walkers is not None
 
@@ -120,6 +127,9 @@ class Rmdir(_Attempt):
         assert self.removed is not None
         return self.removed
 
+    def _names(self) -> dict[FSFile, set[bytes]]:
+        return {self._directory: {self._name}}
+
     async def _work(self, th: Thread, locks: NameLocks) -> None:
         directory = locks.reps[self._directory]
         name = self._name
@@ -132,7 +142,7 @@ class Rmdir(_Attempt):
         self._tree.ops.writable()
         if self._tree.check:
             check_remove(th.creds or ROOT, self._directory, file)
-        if await self._lacks_victim(th, file, locks) or self._lacks_walkers(directory, name):
+        if await self._lacks_victim(th, file, locks) or await self._lacks_walkers(th, directory, name):
             return
         await self._tree.fs.rmdir(th, self._directory, name, file)
         await directory.names.unbind(th, name)
@@ -164,6 +174,11 @@ class Rename(_Attempt):
         assert self.moved is not None
         return self.moved, self.replaced
 
+    def _names(self) -> dict[FSFile, set[bytes]]:
+        names = {self._old_dir: {self._old}}
+        names.setdefault(self._new_dir, set()).add(self._new)
+        return names
+
     async def _work(self, th: Thread, locks: NameLocks) -> None:
         tree = self._tree
         old_dir, new_dir = locks.reps[self._old_dir], locks.reps[self._new_dir]
@@ -190,7 +205,9 @@ class Rename(_Attempt):
             _check_types(file, other)
             if other.is_dir and await self._lacks_victim(th, other, locks):
                 return
-        if self._lacks_walkers(old_dir, self._old) or self._lacks_walkers(new_dir, self._new):
+        if await self._lacks_walkers(th, old_dir, self._old):
+            return
+        if await self._lacks_walkers(th, new_dir, self._new):
             return
         if other is not None and self._flags & EXCHANGE:
             await self._exchange(th, old_dir, new_dir, file, other)
@@ -230,7 +247,7 @@ class Rename(_Attempt):
                 check_may(creds, other, WRITE)
 
     async def _move(
-        self, th: Thread, old_dir: DirObject, new_dir: DirObject, file: FSFile, other: FSFile | None
+        self, th: Thread, old_dir: Directory, new_dir: Directory, file: FSFile, other: FSFile | None
     ) -> None:
         if other is None or other.is_dir:
             await self._fs_rename(th, file, other)
@@ -247,7 +264,7 @@ class Rename(_Attempt):
         await self._fs_rename(th, file, other)
 
     async def _exchange(
-        self, th: Thread, old_dir: DirObject, new_dir: DirObject, file: FSFile, other: FSFile
+        self, th: Thread, old_dir: Directory, new_dir: Directory, file: FSFile, other: FSFile
     ) -> None:
         await self._tree.fs.exchange(th, self._old_dir, self._old, file, self._new_dir, self._new, other)
         await old_dir.names.bind(th, self._old, other)
