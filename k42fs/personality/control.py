@@ -53,6 +53,11 @@ class ControlText:
         self.start = 0
         self.transaction = transaction
 
+    @property
+    def does_work(self) -> bool:
+        """Whether what is written works in the system, as a caller does; else it only looks at it."""
+        return self.transaction is None or self.transaction.does_work
+
     def read(self, offset: int, size: int) -> bytes:
         first = offset - self.start
         return self.text[first : first + size] if first >= 0 else b""

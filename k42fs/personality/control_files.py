@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
-from k42fs.personality import control_text
+from k42fs.personality import control_text, control_trace
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
 from k42fs.personality.live_objects import LIVE_ROWS_MAX, Told, changes
@@ -31,7 +31,12 @@ STATISTICS_APART: Final = ("calls", "locks", "lines")
 
 
 class Transaction(Protocol):
-    """What one open handle of a transaction file asks, one question for each write."""
+    """What one open handle of a transaction file asks, one question for each write.
+
+    `does_work`: to find an answer calls objects, for which the asker's thread must be active.
+    """
+
+    does_work: bool
 
     @property
     def answer(self) -> bytes:
@@ -48,12 +53,14 @@ class Transaction(Protocol):
 class ControlFile:
     """One attribute file. `read` gives its whole text; `write` carries out one command.
 
-    `begin` makes a transaction file of it: each open for writing has a transaction of its own.
+    `begin` makes a transaction file of it: each open for writing has a transaction of its own. `sync` is what fsync
+    does.
     """
 
     read: Callable[[], bytes] | None
     write: Write | None = None
     begin: Callable[[], Transaction] | None = None
+    sync: Callable[[], None] | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -66,7 +73,7 @@ ControlFiles = dict[bytes, ControlFile]
 def control_files(face: Face, options: MountOptions) -> ControlFiles:
     """Return the files of `.k42` in their order."""
     machine, system = face.machine, face.system
-    config = Config(face, options)
+    config, trace = Config(face, options), face.trace_control
     return {
         **_shown("processors", lambda: _apart(machine.statistics()), control_text.processors),
         **_shown("calls", lambda: machine.statistics()["calls"], control_text.calls),
@@ -79,6 +86,9 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         b"resolve.json": _transaction(partial(Resolving, system, _json), _json({"usage": RESOLVE_USAGE})),
         b"top.json": _repeated(Repeated(Seen, Looks(face).snapshot, _json, TOP_ROWS_MAX)),
         b"live.json": _repeated(Repeated[Told](dict, partial(changes, face), _json, LIVE_ROWS_MAX)),
+        **_shown("traceMask", trace.mask, control_trace.mask_text, trace.change_mask, trace.flush),
+        **_shown("trace", trace.status, control_text.keys_and_values, trace.command, trace.flush),
+        b"traceObjects": ControlFile(lambda: trace.objects().encode(), trace.change_objects),
         **_shown("config", config.values, control_text.keys_and_values, config.change),
         **_shown(
             "version",
@@ -90,11 +100,15 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
 
 
 def _shown(
-    name: str, value: Callable[[], Any], text: Callable[[Any], str], write: Write | None = None
+    name: str,
+    value: Callable[[], Any],
+    text: Callable[[Any], str],
+    write: Write | None = None,
+    sync: Callable[[], None] | None = None,
 ) -> ControlFiles:
     """Return a file that shows *value* as text, and its JSON twin."""
     return {
-        name.encode(): ControlFile(lambda: text(value()).encode(), write),
+        name.encode(): ControlFile(lambda: text(value()).encode(), write, sync=sync),
         f"{name}.json".encode(): ControlFile(lambda: _json(value())),
     }
 

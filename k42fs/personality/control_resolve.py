@@ -43,6 +43,8 @@ Record = Mapping[str, Any]
 class Resolving:
     """The transaction of one open handle. *encode* writes an answer down."""
 
+    does_work = True
+
     def __init__(self, system: System, encode: Callable[[Record], bytes]) -> None:
         self._system = system
         self._encode = encode

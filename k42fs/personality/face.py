@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
@@ -12,6 +13,7 @@ from k42fs.machine import Thread
 from k42fs.personality.attrs import entry_attributes
 from k42fs.personality.control import CONTROL_NAME, Control
 from k42fs.personality.control_files import control_files
+from k42fs.personality.control_trace import TraceControl
 from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID, DirNode, Node, NodeTable
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.object_attributes import ObjectAttributes
@@ -37,6 +39,9 @@ class Face(Serving):
         self.system = system
         self.nodes = NodeTable()
         self.places = Places(self.nodes, system.filler_tree, notifier, system.new_name_client())
+        if options.log:
+            self.flight_recorder.folder = Path(options.log).parent
+        self.trace_control = TraceControl(self)
         self.control = Control(control_files(self, options), self.handles)
         self.object_attributes = ObjectAttributes(system)
         self.notifier = notifier

@@ -55,7 +55,8 @@ class FileOperations(Face):
     def write(self, th: Thread, handle: Handle[Any], offset: int, data: bytes) -> Coroutine[Any, Any, int]:
         """Write all of *data*, or what the room allows."""
         if handle.opened.__class__ is ControlText:
-            self.cos.activate(th)
+            if handle.opened.does_work:
+                self.cos.activate(th)
             return self.control.write(th, handle.opened, offset, data)
         return th.deref(handle.tree).write(th, handle.opened, offset, data)  # type: ignore[no-any-return]
 
@@ -68,7 +69,7 @@ class FileOperations(Face):
         """Close."""
         self.handles.remove(handle.number)
         if handle.opened.__class__ is ControlText:
-            if handle.opened.transaction is not None:
+            if handle.opened.transaction is not None and handle.opened.does_work:
                 self.cos.activate(th)
             await self.control.release(th, handle.opened)
         else:
@@ -76,8 +77,11 @@ class FileOperations(Face):
 
     @by_handle
     async def fsync(self, th: Thread, handle: Handle[Any], datasync: bool) -> None:
-        """Bring a file to its store."""
-        if handle.opened.__class__ is not ControlText:
+        """Bring a file to its store; of `.k42/trace`, what has been recorded to its directory."""
+        if handle.opened.__class__ is ControlText:
+            if handle.opened.file.sync is not None:
+                handle.opened.file.sync()
+        else:
             await th.deref(handle.tree).fsync(th, handle.opened, datasync)
 
 

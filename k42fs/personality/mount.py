@@ -20,6 +20,7 @@ import pyfuse3
 import trio
 
 from k42fs.errors import K42Error
+from k42fs.personality.boundary import EVENTS_LOGGED
 from k42fs.personality.control_text import keys_and_values
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
@@ -34,6 +35,7 @@ CLEANUP_SECONDS: Final = 0.1
 """How often each processor's clean-up runs while there is work. K42: 100 ms in servers."""
 
 IDLE_CLEANUP_SECONDS: Final = 2.0
+TICK_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 30.0
 """How often the free lists are looked through for what is old even if the mount is idle."""
 
@@ -84,8 +86,14 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
         log.info("mounted on %s: %s", path, told)
     try:
         trio.run(_run, operations, on_ready)
+    except Exception:
+        log.error(
+            "the mount ends by a bug\n%s", operations.flight_recorder.after_bug(EVENTS_LOGGED), exc_info=True
+        )
+        raise
     finally:
         notifier.close()
+        operations.trace_control.close()
         # A path is all that libfuse knows of its mount: it would take away a newer one that is in front there now.
         pyfuse3.close(unmount=device is not None and _device_at(path) == device)
         if device is not None and _device_at(path) == device:
@@ -133,7 +141,9 @@ async def _run(operations: Operations, on_ready: Callable[[], object]) -> None:
 
         operations.machine.host(outside, trio.sleep)
         nursery.start_soon(_end_on_signal)
+        nursery.start_soon(_dump_on_signal, operations)
         nursery.start_soon(_clean_up, operations)
+        nursery.start_soon(_keep_recording, operations)
         on_ready()
         await pyfuse3.main(min_tasks=1, max_tasks=WORKERS_MAX)
         nursery.cancel_scope.cancel()
@@ -154,6 +164,19 @@ async def _end_on_signal() -> None:
         async for number in signals:
             log.info("ending on %s", signal.Signals(number).name)
             pyfuse3.terminate()
+
+
+async def _dump_on_signal(operations: Operations) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR2) as signals:
+        async for _ in signals:
+            operations.flight_recorder.on_signal()
+
+
+async def _keep_recording(operations: Operations) -> None:
+    """Bring what is recorded to its directory from time to time, also when no request comes."""
+    while True:
+        await trio.sleep(TICK_SECONDS)
+        operations.trace_control.tick()
 
 
 async def _clean_up(operations: Operations) -> None:

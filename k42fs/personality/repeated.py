@@ -64,7 +64,9 @@ class Repeated(Generic[S]):
 
 
 class Asking(Generic[S]):
-    """The transaction of one open handle."""
+    """The transaction of one open handle. It only looks: no figure changes by it."""
+
+    does_work = False
 
     def __init__(self, file: Repeated[S]) -> None:
         self._file = file

@@ -26,6 +26,7 @@ from k42fs.objects import COSMgr
 from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
 from k42fs.personality.control import CONTROL_NAME
+from k42fs.personality.flight_recorder import FlightRecorder
 from k42fs.personality.handles import Handle, HandleTable
 from k42fs.personality.nodes import CONTROL_BASE, ROOT_ID
 from k42fs.personality.request_trace import RequestTrace, Span
@@ -62,6 +63,7 @@ class Serving:
         self.refused: defaultdict[int, int] = defaultdict(int)
         self.given_up: set[Thread] = set()
         self.request_trace = RequestTrace(machine)
+        self.flight_recorder = FlightRecorder(machine)
         self._baton = baton
 
     def begin(self, vp: VP, is_housekeeping: bool = False) -> Thread:
@@ -173,7 +175,7 @@ class Serving:
         A thread whose operation is still parked stays active until that ends: what it uses must not be reclaimed
         under it.
         """
-        answer = answer_for(exc, request, self.machine.recent_events)
+        answer = answer_for(exc, request, self._recent_events)
         if span is not None:
             self.request_trace.fail(span, answer.errno)
         if th is not None and th.suspended is None:
@@ -182,6 +184,9 @@ class Serving:
             except Exception as second:
                 log.error("a thread of %s could not be ended", request, exc_info=second)
         return answer
+
+    def _recent_events(self, count: int) -> str:
+        return f"{self.machine.recent_events(count)}\n{self.flight_recorder.after_bug(count)}".rstrip("\n")
 
 
 def _handler(

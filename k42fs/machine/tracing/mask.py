@@ -68,7 +68,7 @@ def all_classes() -> int:
 def parse(text: str, current: int = 0) -> int:
     """Return the mask that *text* says: names of classes or presets and numbers (hex), with commas or blanks.
 
-    "all" and "none" are masks too. With "+" or "-" before it a word changes *current*; else the words together
+    "all" and "none" are masks too. With "+" or "-" before it a name changes *current*; else the words together
     replace it. Names go before numbers: write 0xfa for a number that could be a name.
     Raises ConfigError.
     """
@@ -77,7 +77,7 @@ def parse(text: str, current: int = 0) -> int:
         raise ConfigError("a trace mask is names of classes or presets, a hex number, all or none")
     mask = current if words[0][0] in "+-" else 0
     for word in words:
-        bits = _bits(word.lstrip("+-"))
+        bits = _bits(word.lstrip("+-"), is_change=word[0] in "+-")
         mask = mask & ~bits if word[0] == "-" else mask | bits
     return with_control(mask)
 
@@ -87,7 +87,7 @@ def with_control(mask: int) -> int:
     return mask | CONTROL if mask & ~CONTROL else mask
 
 
-def _bits(word: str) -> int:
+def _bits(word: str, is_change: bool) -> int:
     name = word.lower()
     if name in ("all", "none"):
         return all_classes() if name == "all" else 0
@@ -96,10 +96,12 @@ def _bits(word: str) -> int:
     for each in load().classes:
         if each.name.lower() == name:
             return each.bit
+    known = ", ".join([*(each.name for each in load().classes), *PRESETS, "all", "none"])
+    if is_change:  # "-1" is more likely a mistake than a change
+        raise ConfigError(f"trace mask: {word!r} cannot be added or taken away, only {known}")
     try:
         mask = int(name, 16)
     except ValueError:
-        known = ", ".join([*(each.name for each in load().classes), *PRESETS, "all", "none"])
         raise ConfigError(f"trace mask: {word!r} is neither a hex number nor one of {known}") from None
     if mask & ~all_classes() or mask < 0:
         raise ConfigError(f"trace mask: {word!r} has bits of no class; all is {all_classes():#x}")

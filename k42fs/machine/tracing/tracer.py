@@ -96,6 +96,7 @@ class Tracer:
         self._ring_packets, self._ring_wraps = ring_packets, ring_wraps
         self._serial = 0
         self._failure = ""
+        self._bytes = 0  # of the last recording
         self._recording: Recording | None = None
         self.on = Switches()
         self.emit = make_emitters(processors)
@@ -138,6 +139,7 @@ class Tracer:
             if self._recording is None:
                 self._new_streams(self._new_id())
                 self._recording = RingRecording(self._ring_packets, self._ring_wraps, self._dropped)
+                self._failure = ""
             self._turn(mask)
             self._preamble()
         if mask or old:
@@ -260,6 +262,7 @@ class Tracer:
     def _end(self) -> None:
         recording, self._recording = self._recording, None
         if recording is not None:
+            self._bytes = recording.bytes_written
             recording.close()
 
     def poll(self, vp: int) -> None:
@@ -338,7 +341,7 @@ class Tracer:
             self._events,
             sum(len(stream.words) for stream in self._streams),
             self._losses.count,
-            0 if recording is None else recording.bytes_written,
+            self._bytes if recording is None else recording.bytes_written,
             self._failure,
         )
 

@@ -49,7 +49,7 @@ def test_signs_change_what_is_on() -> None:
     assert parse("all,-fs") == all_classes() & ~FS
 
 
-@pytest.mark.parametrize("text", ["", " , ", "locks?", "0x8000000000000000", "-", "+", "0x-5"])
+@pytest.mark.parametrize("text", ["", " , ", "locks?", "0x8000000000000000", "-", "+", "0x-5", "-1", "+0x8"])
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse(text)

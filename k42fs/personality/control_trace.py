@@ -1,0 +1,223 @@
+"""`.k42/traceMask`, `.k42/trace`, `.k42/traceObjects`: what is recorded of the mount, where to, and of which objects.
+
+    traceMask      what is on: read hex and names; write names, presets, hex, +NAME and -NAME, or `reset`
+    trace          start DIR [MASK] [LIMIT], stop, dump DIR; read how it stands
+    traceObjects   whose calls are recorded: all, none, any number of: type NAME, ref N
+
+With a mask and no directory the flight recorder runs: memory keeps the last packets of each processor, and `reset`
+empties it. A command that cannot be carried out changes nothing. Paths are written as in /proc/mounts, `\\040` for a
+blank.
+K42: /ksys/traceMask and traceControl.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from k42fs.errors import ConfigError, InvalidArgumentError
+from k42fs.machine import Thread
+from k42fs.objects.traced_table import Wanted
+from k42fs.personality.recording_places import refused, resolve
+from k42fs.servers.mount_commands import parse_size, unescape_path
+
+if TYPE_CHECKING:
+    from k42fs.personality.face import Face
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 2.0
+"""How long what has been recorded may stay in memory, while up to FLUSH_PROCESSORS packets are begun for it."""
+
+FLUSH_PROCESSORS: Final = 32
+USAGE: Final = "write start DIR [MASK] [LIMIT], stop, or dump DIR"
+
+
+def mask_text(value: Mapping[str, Any]) -> str:
+    """Return what `traceMask` shows, which may be written to it: "0x10008 Lock,Control"."""
+    return f"{value['mask']} {','.join(value['classes']) or 'none'}\n"
+
+
+@dataclass(slots=True)
+class Session:
+    """The recording to a directory that runs, or was the last one. Times of `time.monotonic`."""
+
+    path: Path
+    limit_bytes: int
+    began: float
+    requests_before: int
+    ended: float = 0.0
+    requests: int = 0
+
+
+class TraceControl:
+    """What the three files say and do. One for a mount."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+        self._machine = face.machine
+        self._session: Session | None = None
+        self._flushed = 0.0
+        self._machine.trace.on_mask.append(self._mask_changed)
+
+    # traceMask
+
+    def mask(self) -> dict[str, Any]:
+        """Return what is on."""
+        mask = self._machine.tracer.mask
+        if not mask:  # who has never traced need not read the schema for this
+            return {"mask": "0x0", "classes": []}
+        from k42fs.machine.tracing.mask import describe
+
+        number, _, names = describe(mask).partition(" ")
+        return {"mask": number, "classes": names.split(",")}
+
+    async def change_mask(self, _th: Thread, command: bytes) -> None:
+        """Carry out a write to `traceMask`."""
+        from k42fs.machine.tracing.mask import parse
+
+        tracer = self._machine.tracer
+        if command == b"reset":
+            tracer.reset()
+        else:
+            tracer.set_mask(parse(command.decode(errors="replace"), tracer.mask))
+
+    # traceObjects
+
+    def objects(self) -> str:
+        return f"{self._face.cos.tracing.wanted}\n"
+
+    async def change_objects(self, _th: Thread, command: bytes) -> None:
+        """Carry out a write to `traceObjects`."""
+        self._face.cos.tracing.trace_calls(Wanted.parse(command.decode(errors="replace")))
+
+    # trace
+
+    def status(self) -> dict[str, Any]:
+        """Return how the recording stands, or how the last one to a directory went."""
+        status = self._machine.tracer.status()
+        session = None if status.mode == "ring" else self._session
+        seconds, requests, path, limit = 0.0, 0, "", 0
+        if session is not None:
+            running = not session.ended
+            path, limit = str(session.path), session.limit_bytes
+            seconds = (time.monotonic() if running else session.ended) - session.began
+            requests = self._face.requests - session.requests_before if running else session.requests
+        return {
+            "mode": status.mode,
+            "mask": f"{status.mask:#x}",
+            "path": path,
+            "limit_bytes": limit,
+            "seconds": round(seconds, 3),
+            "requests": requests,
+            "events": status.events,
+            "pending_words": status.pending_words,
+            "discarded": status.discarded,
+            "bytes_written": status.bytes_written,
+            "failure": status.failure,
+            "processors": len(self._machine.processors),
+            "dumped": str(self._face.flight_recorder.dumped or ""),
+        }
+
+    async def command(self, th: Thread, command: bytes) -> None:
+        """Carry out a write to `trace`."""
+        words = command.split()
+        verb, rest = words[0] if words else b"", words[1:]
+        if verb == b"start" and 1 <= len(rest) <= 3:
+            await self._start(th, rest[0], *(word.decode(errors="replace") for word in rest[1:]))
+        elif verb == b"stop" and not rest:
+            self._stop()
+        elif verb == b"dump" and len(rest) == 1:
+            await self._dump(th, rest[0])
+        else:
+            raise ConfigError(USAGE)
+
+    async def _start(self, th: Thread, word: bytes, mask_text: str = "", limit_text: str = "") -> None:
+        """Begin to record to a directory: all classes, unless a mask is given or one is on."""
+        from k42fs.machine.tracing.mask import all_classes, parse
+
+        tracer = self._machine.tracer
+        mask = parse(mask_text, tracer.mask) if mask_text else tracer.mask or all_classes()
+        if not mask:
+            raise ConfigError("with the mask 0 nothing would be recorded")
+        limit = parse_size(limit_text) if limit_text else 0
+        path = await th.external(trio.to_thread.run_sync(resolve, unescape_path(word)))
+        try:
+            tracer.start(path, mask, limit)
+        except OSError as exc:
+            raise refused(exc, path) from None
+        self._session = Session(path, limit, time.monotonic(), self._face.requests)
+        log.info("recording to %s", path)
+        self.flush()  # so that a reader finds something from the start
+
+    def _stop(self) -> None:
+        tracer = self._machine.tracer
+        status = tracer.status()
+        if status.mode == "off":
+            raise InvalidArgumentError(
+                f"nothing is being recorded{status.failure and ': the last '}{status.failure}"
+            )
+        status = tracer.stop()
+        self._ended()
+        if status.path is not None:
+            log.info(
+                "recorded %s: %s events, %s discarded%s",
+                status.path,
+                status.events,
+                status.discarded,
+                f"; {status.failure}" if status.failure else "",
+            )
+
+    def _ended(self) -> None:
+        session = self._session
+        if session is not None and not session.ended:
+            session.ended = time.monotonic()
+            session.requests = self._face.requests - session.requests_before
+
+    def _mask_changed(self, mask: int) -> None:
+        """Say it if a recording has ended by itself: its disk is full, for one."""
+        session = self._session
+        if mask or session is None or session.ended:
+            return
+        failure = self._machine.tracer.status().failure
+        if failure:
+            self._ended()
+            log.error("%s: %s; what was written can be read", session.path, failure)
+
+    async def _dump(self, th: Thread, word: bytes) -> None:
+        path = await th.external(trio.to_thread.run_sync(resolve, unescape_path(word)))
+        try:
+            self._machine.tracer.dump(path)
+        except OSError as exc:
+            raise refused(exc, path) from None
+        self._face.flight_recorder.dumped = path
+
+    # for the mount
+
+    def flush(self) -> None:
+        """Bring everything to disk that a recording to a directory has so far."""
+        tracer = self._machine.tracer
+        if tracer.status().mode == "directory":
+            self._flushed = time.monotonic()
+            tracer.drain(everything=True)
+
+    def tick(self) -> None:
+        """Flush from time to time, called about once a second: a daemon that is killed then leaves that much.
+
+        Each processor's packet takes 64 KiB, full or not, so that many processors are flushed less often.
+        """
+        if self._machine.processors[0].on.control:
+            due = FLUSH_SECONDS * max(1.0, len(self._machine.processors) / FLUSH_PROCESSORS)
+            if time.monotonic() - self._flushed >= due:
+                self.flush()
+
+    def close(self) -> None:
+        """The mount ends: complete what is being recorded."""
+        if self._session is not None and not self._session.ended:
+            self._stop()
