@@ -175,6 +175,8 @@ class Messages:
                     self._reply(th, message)
 
     async def _run_enabled(self, message: Message, th: Thread) -> None:
+        if message.sender is not None:  # who waits for the answer
+            th.chain = message.sender.chain
         self._read(th, message)
         try:
             message.answer = await message.handle(th)

@@ -253,6 +253,7 @@ class PpcServer:
             dispatcher.unblock(th)
 
         async def serve(server: Thread) -> None:
+            server.chain = th.chain
             if server.proc.on.exception:
                 server.proc.emit.exception_accept_remote_ipc(0, caller)
             await server.load(buffer, REMOTE_BYTES)

@@ -13,6 +13,11 @@
 | transfer.py       | forms of state that one implementation of an object hands another                   |
 | implementations.py | the implementations that each kind of object can have, by name                     |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
+| workers.py        | threads of the object system itself, one on each processor concerned                |
+| phases.py         | the phases of a hot swap, as a table                                                |
+| mediator.py       | what stands in an object's place meanwhile, and counts who is inside                |
+| swap.py           | one hot swap: quiescence, transfer, commit or abort                                 |
+| swaps.py          | all of them: refusal, deadlines, history                                            |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |
 
@@ -22,7 +27,9 @@ A file imports only files above it. Lock order: a multi-rep root's lock before t
 from k42fs.objects.cosmgr import COSMgr, ObjectStatistics
 from k42fs.objects.debug_checks import StaleRepError
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker, VPMarker
+from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
+from k42fs.objects.swap import Disposition, Swap, SwapRecord
 from k42fs.objects.traced_table import Wanted, plain_rep
 from k42fs.objects.translation import MissHandler, WellKnown, owner_of
 
@@ -30,14 +37,18 @@ __all__ = [
     "INACTIVE",
     "COSMgr",
     "CObjRoot",
+    "Disposition",
     "Generations",
     "GlobalMarker",
     "MissHandler",
     "MultiRepRoot",
     "ObjectStatistics",
+    "Phase",
     "Rep",
     "SingleRepRoot",
     "StaleRepError",
+    "Swap",
+    "SwapRecord",
     "VPMarker",
     "Wanted",
     "WellKnown",

@@ -3,7 +3,7 @@
 It owns the translation tables and one `CleanupRep` per processor, and is itself a clustered object with
 exactly one rep per processor, under ref 1. A call through a ref is `await th.deref(ref).method(th, ...)`:
 the machine charges the load of the local entry and looks it up in `th.proc.ltt`; only an empty entry leads
-here, to `_restart_call`.
+here, to `restart_call`.
 
 A processor joins the ring of the token when a first thread is activated or a first ref allocated on it;
 processors that nobody uses cost no rounds. Whoever drives the machine calls `check_cleanup` for each
@@ -31,6 +31,7 @@ from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
 from k42fs.objects.object_trace import ObjectTrace
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import CLEANED, DESTROYING, Answer, enter_destroy, enter_miss, exit_miss
+from k42fs.objects.swaps import Swaps
 from k42fs.objects.translation import (
     ENTRY_BYTES,
     PAGE_SHIFT,
@@ -151,10 +152,12 @@ class COSMgr:
         self._misses = self._deleted_answers = self._token_stalls = 0
         for proc, generations in zip(processors, self._generations, strict=True):
             proc.ltt = (
-                CheckedTable(self._restart_call, generations) if debug else LocalTable(self._restart_call)
+                CheckedTable(self.restart_call, generations) if debug else LocalTable(self.restart_call)
             )
         self.tracing = ObjectTrace(self)
         self.root = COSMgrRoot(self)
+        self.swaps = Swaps(self)
+        self.switch, self.swap_to = self.swaps.switch, self.swaps.swap_to
 
     # Threads
 
@@ -196,7 +199,7 @@ class COSMgr:
         self._created += 1
         return ref
 
-    async def _restart_call(
+    async def restart_call(
         self, ref: Ref, method: str, th: Thread, *args: object, **kwargs: object
     ) -> object:
         """Take the miss of *th*'s processor on *ref*, then run the call on the rep found.
@@ -340,8 +343,13 @@ class COSMgr:
         return list(self.table.live_objects())
 
     def refs_of(self, is_wanted: Callable[[object], bool]) -> list[Ref]:
-        """Return the refs of the live single-rep objects whose rep *is_wanted*."""
-        return [root.ref for root in self.objects() if is_wanted(getattr(root, "rep", None))]
+        """Return the refs of the live objects whose rep, or root if they have many, *is_wanted*."""
+        return [root.ref for root in self.objects() if is_wanted(getattr(root, "speaker", None))]
+
+    def root_at(self, ref: Ref) -> MissHandler | None:
+        """Return the root behind *ref*, that of a swap under way included; None if the ref is free."""
+        page = self.table.pages.get(ref >> PAGE_SHIFT)
+        return None if page is None else page.handlers[ref & SLOT_MASK]
 
     @property
     def pending(self) -> int:

@@ -15,17 +15,20 @@ bumps later: one bump may have been about to happen at marking, two enclose a wh
 K42: ActiveThrdCnt.{H,C}, COSMgrObject.C (updateTheGen).
 Differs: K42 packs the index and the activations in one word so that one atomic add does both, and moves the
 sum at an advance; here the two steps are atomic anyway. K42 leaves an interest bit for whoever waits for
-zero; our waiters look again at each clean-up round.
+zero; the clean-up daemon looks again at each round, whoever else waits is woken (`Generations.watched`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NewType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NewType
 
 from k42fs.ids import VP
 
 if TYPE_CHECKING:
     from k42fs.machine.processor import Processor
+    from k42fs.machine.thread import Thread
 
 VPMarker = NewType("VPMarker", int)
 """A point in the life of one processor's threads: that processor's generation count when it was taken."""
@@ -37,6 +40,23 @@ ADVANCES_TO_ELAPSE: Final = 2
 MARKER_SHIFT: Final = 48
 INACTIVE: Final = -1
 """The generation of a thread that is outside the system, or parked with no temporary refs."""
+
+
+class WatchedCounts(list[int]):
+    """The counters of a processor where somebody waits for calls to end. In the place of the plain list only so
+    long: K42's interest bit, at no cost while it is clear."""
+
+    __slots__ = ("watchers",)
+
+    def __init__(self, counts: list[int]) -> None:
+        super().__init__(counts)
+        self.watchers: list[Thread] = []
+
+    def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401  (a list's own is overloaded)
+        super().__setitem__(index, value)
+        if not value:
+            for th in self.watchers:
+                th.unblock(th)  # it is of this processor: no message
 
 
 class Generations:
@@ -72,6 +92,20 @@ class Generations:
         """Advance as far as the active threads allow. More than two advances would prove nothing new."""
         if self.advance():
             self.advance()
+
+    @contextmanager
+    def watched(self, th: Thread) -> Iterator[None]:
+        """Unblock *th*, of this processor, each time one of the counters falls to zero."""
+        if not isinstance(self.counts, WatchedCounts):
+            self.counts = WatchedCounts(self.counts)
+        watchers = self.counts.watchers
+        watchers.append(th)
+        try:
+            yield
+        finally:
+            watchers.remove(th)
+            if not watchers:
+                self.counts = [*self.counts]
 
     def marker(self) -> VPMarker:
         if self._proc is not None and self._proc.on.clust_obj:
