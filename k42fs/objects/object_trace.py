@@ -43,7 +43,7 @@ class ObjectTrace:
         self._trace = cos.machine.trace
         self._processors = cos.machine.processors
         self._emit = [CallEmitters() for _ in self._processors]
-        self._kinds: dict[tuple[type, str], type[TracedRep]] = {}
+        self._kinds: dict[tuple[type, str, VP], type[TracedRep]] = {}
         self.wanted = EVERYTHING
         self._trace.describers.append(self._describe)
         self._trace.on_mask.append(self._mask_changed)
@@ -74,17 +74,21 @@ class ObjectTrace:
         root = self._root(ref)
         type_name = root.type_name if root is not None else type(rep).__name__
         wanted = self.wanted
-        if not (wanted.everything or ref in wanted.refs or type_name in wanted.types):
+        if not (wanted.everything or ref in wanted.refs or wanted.types & {type_name, type(rep).__name__}):
             return rep
         if root is not None and ref not in self._trace.tracer.named_objects:
             self.name(self._processors[vp], root)
-        kind = self._kinds.get((type(rep), type_name)) or self._new_kind(type(rep), type_name)
-        return kind(rep, ref, self._emit[vp])
+        kind = self._kinds.get((type(rep), type_name, vp)) or self._new_kind(type(rep), type_name, vp)
+        return kind(rep, ref)
 
-    def _new_kind(self, rep_class: type, type_name: str) -> type[TracedRep]:
+    def _new_kind(self, rep_class: type, type_name: str, vp: VP) -> type[TracedRep]:
+        """Make the class of the traced reps of a class on a processor; its methods come with their first use."""
         number = partial(self._trace.tracer.numbers.method, type_name)
-        names: dict[str, Any] = {"__slots__": (), "_methods": Methods(number, self._trace.calls)}
-        kind = self._kinds[rep_class, type_name] = type(f"Traced{rep_class.__name__}", (TracedRep,), names)
+        cpu = self._processors[vp].emit.cpu
+        methods = Methods(number, self._trace.calls, vp, cpu, self._emit[vp])
+        names: dict[str, Any] = {"__slots__": (), "_methods": methods}
+        kind = type(f"Traced{rep_class.__name__}", (TracedRep,), names)
+        self._kinds[rep_class, type_name, vp] = kind
         return kind
 
     def _root(self, ref: Ref) -> MissHandler | None:

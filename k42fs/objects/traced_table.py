@@ -19,9 +19,9 @@ K42: os/kernel/trace, genSysCallTable.pl; ClustObj events of lib/libc/cobj.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from inspect import getattr_static
+from inspect import Parameter, getattr_static, signature
 from itertools import count
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -35,6 +35,7 @@ from k42fs.objects.translation import LocalTable
 if TYPE_CHECKING:
     from k42fs.machine.processor import Processor
     from k42fs.machine.thread import Thread
+    from k42fs.machine.tracing.emitters import HasClock
 
 METHOD_SHIFT: Final = 48
 VP_SHIFT: Final = 32
@@ -44,17 +45,19 @@ FAILED: Final = K42Error.errno
 ENDED: Final = 4
 """EINTR: what a call answers that was ended from outside, by closing its coroutine or by cancellation."""
 
-Emit = Callable[..., None]
 TracedMethod = Callable[..., Coroutine[Any, Any, Any]]
 
 
-def nothing(*words: int) -> None:
-    """The emitter while object calls are not traced."""
+def nothing(words: Iterable[int]) -> None:
+    """Where the words of events go while object calls are not traced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose calls are traced: everybody's, or those of the objects of some types and of some refs."""
+    """Whose calls are traced: everybody's, or those of some refs and of the objects of some types.
+
+    A type is a kind of object, or the class of an implementation of it.
+    """
 
     everything: bool = False
     types: frozenset[str] = frozenset()
@@ -103,32 +106,28 @@ EVERYTHING: Final = Wanted(everything=True)
 
 
 class CallEmitters:
-    """Where the calls on one processor are told of. Rebound when the mask changes, so that nobody may keep them."""
+    """Where the calls on one processor are told of, the words of each event at once; rebound when the mask changes."""
 
-    __slots__ = ("call", "returned")
+    __slots__ = ("extend",)
 
     def __init__(self) -> None:
-        self.call: Emit = nothing
-        self.returned: Emit = nothing
+        self.extend: Callable[[Iterable[int]], None] = nothing
 
     def bind(self, proc: Processor) -> None:
         """Tell in *proc*'s stream what is called from now on, or nothing if the class is off."""
-        emit, is_on = proc.emit, proc.on.clust_obj
-        self.call = emit.worded("clust_obj_call") if is_on else nothing
-        self.returned = emit.worded("clust_obj_return") if is_on else nothing
+        self.extend = proc.emit.own if proc.on.clust_obj else nothing
 
 
 class TracedRep:
-    """Stands before the *rep* of one processor's local entry. A subclass for each class of reps has its methods."""
+    """Stands before the *rep* of a local entry. A subclass for each class of reps and processor has the methods."""
 
-    __slots__ = ("_emit", "_ref", "_rep")
+    __slots__ = ("_ref", "_rep")
 
     _methods: ClassVar[Methods]
 
-    def __init__(self, rep: AnyRep, ref: Ref, emit: CallEmitters) -> None:
+    def __init__(self, rep: AnyRep, ref: Ref) -> None:
         self._rep = rep
         self._ref = ref
-        self._emit = emit
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Make the method, or give what is no method of clients, a field or a function that takes no thread."""
@@ -144,7 +143,7 @@ class TracedRep:
 
 
 def _takes_thread(function: FunctionType) -> bool:
-    return function.__code__.co_varnames[1:2] == ("th",)
+    return function.__code__.co_varnames[1:2] in (("th",), ("_th",))
 
 
 def plain_rep(rep: AnyRep) -> AnyRep:
@@ -153,36 +152,86 @@ def plain_rep(rep: AnyRep) -> AnyRep:
 
 
 class Methods:
-    """Makes the traced methods of one class of reps. *number* gives a method's number, *calls* that of a call."""
+    """Makes the traced methods of one class of reps on processor *vp*, whose time *cpu* has.
 
-    def __init__(self, number: Callable[[str], int], calls: count[int]) -> None:
+    *number* gives a method's number, *calls* that of a call.
+    """
+
+    def __init__(
+        self, number: Callable[[str], int], calls: count[int], vp: VP, cpu: HasClock, emit: CallEmitters
+    ) -> None:
+        # Imported here: a machine that is not traced does without.
+        from k42fs.machine.tracing.packing import LENGTH_SHIFT
+        from k42fs.machine.tracing.schema import load
+
         self._number = number
-        self._calls = calls
+        self._vp = vp
+        events = load().by_attribute
+        call, back = events["clust_obj_call"], events["clust_obj_return"]
+        self._names = {
+            "CALL_": call.words << LENGTH_SHIFT | call.id,
+            "RETURN_": back.words << LENGTH_SHIFT | back.id,
+            "cpu_": cpu,
+            "emit_": emit,
+            "next_call_": calls.__next__,
+            "status_": _status,
+        }
 
-    def make(self, name: str, own: Callable[..., Any] | None) -> TracedMethod:
-        """Return the traced method *name*; *own* is the class's, None if reps make it as they are asked."""
-        calls, head = self._calls, self._number(name) << METHOD_SHIFT
+    def make(self, name: str, own: FunctionType | None) -> TracedMethod:
+        """Return the traced method *name*; *own* is the class's, None if reps make it as they are asked.
 
-        async def called(rep: AnyRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-            return await getattr(rep, name)(th, *args, **kwargs)
+        It is made of source text, with the parameters of the method, for half the price of ``*args, **kwargs``.
+        """
+
+        def called(rep: AnyRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+            return getattr(rep, name)(th, *args, **kwargs)
 
         method = own or called
+        place = self._number(name) << METHOD_SHIFT | self._vp << VP_SHIFT
+        names: dict[str, Any] = {**self._names, "method_": method, "place_": place}
+        parameters, arguments = _passed_on(method, names)
+        exec(TRACED.format(parameters=parameters, arguments=arguments), names)
+        made: FunctionType = names["traced"]
+        made.__name__, made.__qualname__ = name, f"traced {method.__qualname__}"
+        return made
 
-        async def traced(self: TracedRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-            emit, call, depth, status = self._emit, next(calls), th.depth, 0
-            place = head | th.vp << VP_SHIFT
-            emit.call(self._ref, place | depth, call)
-            th.depth = depth + 1
-            try:
-                return await method(self._rep, th, *args, **kwargs)
-            except BaseException as exc:
-                status = _status(exc)
-                raise
-            finally:
-                th.depth = depth
-                emit.returned(self._ref, place | status, call)
 
-        return traced
+TRACED: Final = """\
+async def traced(self_, th_{parameters}):
+    depth_, call_, answer_ = th_.depth, next_call_(), place_
+    emit_.extend((CALL_, cpu_.clock, self_._ref, place_ | depth_, call_))
+    th_.depth = depth_ + 1
+    try:
+        return await method_(self_._rep, th_{arguments})
+    except BaseException as exc_:
+        answer_ = place_ | status_(exc_)
+        raise
+    finally:
+        th_.depth = depth_
+        emit_.extend((RETURN_, cpu_.clock, self_._ref, answer_, call_))
+"""
+
+
+def _passed_on(method: Callable[..., Any], names: dict[str, Any]) -> tuple[str, str]:
+    """Return the parameters of *method* after the thread, and the arguments that pass them on, as text.
+
+    Defaults go into *names*.
+    """
+    parameters = arguments = ""
+    stars: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
+    has_star = False
+    for each in list(signature(method).parameters.values())[2:]:
+        by_name = each.kind is Parameter.KEYWORD_ONLY
+        if by_name and not has_star:
+            parameters += ", *"
+        has_star |= by_name or each.kind is Parameter.VAR_POSITIONAL
+        star = stars.get(each.kind, "")
+        parameters += f", {star}{each.name}"
+        if each.default is not Parameter.empty:
+            names[f"default_{each.name}_"] = each.default
+            parameters += f"=default_{each.name}_"
+        arguments += f", {each.name}={each.name}" if by_name else f", {star}{each.name}"
+    return parameters, arguments
 
 
 def _status(exc: BaseException) -> int:

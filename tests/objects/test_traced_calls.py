@@ -91,10 +91,10 @@ def test_a_call_and_what_it_calls_nest(tmp_path: Path) -> None:
         (RETURN, "increment", 0), (CALL, "value", 1), (RETURN, "value", 0), (RETURN, "twice", 0),
     ]  # fmt: skip
     assert {values[2] for values in words(seen, CALL)} == {1}
-    assert {found.method(values[1])[0] for values in words(seen, CALL)} == {"Caller", "SharedCounter"}
+    assert {found.method(values[1])[0] for values in words(seen, CALL)} == {"Caller", "Counter"}
     assert {found.object(values[0], 1 << 62) for values in words(seen, CALL)} == {
         f"Caller of {counter}",
-        f"SharedCounter {counter}",
+        f"Counter SharedCounter {counter}",
     }
     numbers = [values[4] for values in words(seen, CALL)]
     assert len(set(numbers)) == 4
@@ -174,7 +174,7 @@ def test_births_and_deaths_are_told_and_names_follow_a_ref_that_is_reissued(tmp_
     assert [values[0] for values in words(seen, "clust_obj_dealloc")] == [first]
     assert (first, 0, 0) in words(seen, "clust_obj_mh_clean")
     found = names(tmp_path / "t")
-    assert found.object(first, 0).startswith("SharedCounter")
+    assert found.object(first, 0).startswith("Counter SharedCounter")
     assert found.object(first, born) == "Caller of 1"
 
 
