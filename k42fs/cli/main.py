@@ -193,6 +193,35 @@ def objects(as_json: bool, path: str) -> None:
 
 
 @cli.command()
+@click.option(
+    "-i",
+    "--interval",
+    "seconds",
+    type=click.FloatRange(0.05, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@click.option("-n", "--iterations", type=click.IntRange(1), metavar="N", help="Print N times, then end.")
+@click.option("--once", is_flag=True, help="The same as --iterations 1.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each interval, a line each.")
+@click.argument("path", metavar="[PATH]", default=".")
+def top(seconds: float, iterations: int | None, once: bool, as_json: bool, path: str) -> None:
+    """Show live what the mount that holds PATH is doing, and what is hot in it.
+
+    Processors with their share of busy time; then the objects, locks and cache lines that were fought over most since
+    the last look, and requests per second. Press ? for the keys. Looking is not counted as requests, and costs the
+    mount nothing between two looks.
+
+    Without a terminal, or with --once, --iterations or --json, it prints, each time for the interval that has just
+    passed.
+    """
+    from k42fs.cli.top import run
+
+    run(path, seconds, 1 if once else iterations, as_json)
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-r", "--resolve", "resolved", multiple=True, metavar="NAME", help="Show where NAME leads; see below."

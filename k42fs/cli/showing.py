@@ -103,7 +103,7 @@ def change_names(mount_path: str, words: list[str], prefix: str | None = None) -
     try:
         limited(file.write_bytes, command)
     except OSError as exc:
-        raise K42Error(f"{' '.join(words)}: {_reason(file, exc)}") from None
+        raise K42Error(f"{' '.join(words)}: {refusal(file, exc)}") from None
     if prefix is None:
         return
     mounts = json.loads(limited((control / "mounts.json").read_text))["mounts"]
@@ -114,7 +114,7 @@ def change_names(mount_path: str, words: list[str], prefix: str | None = None) -
         )
 
 
-def _reason(file: Path, exc: OSError) -> str:
+def refusal(file: Path, exc: OSError) -> str:
     """Return the server's own words for the refusal, which it keeps in the file's attribute, or the errno's."""
     try:
         return limited(os.getxattr, str(file), "user.k42.error").decode()

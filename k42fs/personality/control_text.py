@@ -139,7 +139,7 @@ def lines(rows: Sequence[Mapping[str, Any]], columns: int = COLUMNS) -> str:
             str(row["field"]),
             f"{row['address']:x}",
             f"{row['transfers']:,}",
-            _ranges(row["processors"]),
+            ranges(row["processors"]),
         ]
         for row in rows
     ]
@@ -182,7 +182,7 @@ def _value(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _ranges(numbers: Iterable[int]) -> str:
+def ranges(numbers: Iterable[int]) -> str:
     """Write 0,1,2,5 as 0-2,5."""
     parts: list[list[int]] = []
     for number in numbers:
