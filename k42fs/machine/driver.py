@@ -81,6 +81,7 @@ class Machine:
             for vp in range(config.processors)
         ]
         self.contended = ContendedLocks()
+        self.lock_kind = "block"  # which locks servers make: see lock_choice.py
         self.script_calls: defaultdict[Script, int] = defaultdict(int)
         self.lock_calls: defaultdict[tuple[str, str], int] = defaultdict(int)  # model=calls: (kind, name)
         self.refs: dict[Script, Refs] = {}  # cut for this machine's lines
@@ -383,8 +384,9 @@ class Machine:
         return self._base_clocks.get(proc.vp, 0)
 
     def recent_events(self, count: int = 20) -> str:
-        """Return the last *count* events of each processor that has any, as text."""
-        return "\n".join(line for proc in self.processors for line in lines(proc.vp, proc.ring.last(count)))
+        """Return the last *count* events of each processor that has any, as text; those traced too, if any are."""
+        found = [line for proc in self.processors for line in lines(proc.vp, proc.ring.last(count))]
+        return "\n".join([*found, *self.trace.last(count)])
 
     def check(self) -> None:
         """Raise AssertionError unless the core's invariants hold and every processor's accounts add up."""

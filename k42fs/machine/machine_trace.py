@@ -179,6 +179,15 @@ class MachineTrace:
             self._beat_at = proc.clock + HEARTBEAT_CYCLES
             tracer.heartbeat()
 
+    def last(self, count: int) -> list[str]:
+        """Return the last *count* traced events of each processor in words: none if nothing is on."""
+        if not self._machine.processors[0].on.control:
+            return []
+        from k42fs.machine.tracing.tail import last_events
+
+        self._flush()
+        return last_events(self.tracer, count)
+
     def close(self) -> None:
         """End what is being recorded; a directory is complete then."""
         if self._tracer is not None:

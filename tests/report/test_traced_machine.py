@@ -377,3 +377,15 @@ def test_recording_a_live_machine_changes_nothing(core: str, tmp_path: Path) -> 
     assert [(proc.clock, proc.idle, proc.work) for proc in plain.processors] == [
         (proc.clock, proc.idle, proc.work) for proc in traced.processors
     ]
+
+
+def test_what_is_told_after_a_bug_has_the_last_traced_events_of_every_processor(core: str) -> None:
+    storm = Storm()
+    m = storm.machine
+    storm.run(3)
+    assert "TRACE_" not in m.recent_events()
+    m.tracer.set_mask(all_classes())
+    storm.run(3)
+    told = [line for line in m.recent_events(4).splitlines() if "TRACE_" in line]
+    assert Counter(line.split()[1] for line in told) == {f"cpu{proc.vp}": 4 for proc in m.processors}
+    assert any("TRACE_CACHE_COUNTERS" in line for line in told)  # what the core had kept back is there too
