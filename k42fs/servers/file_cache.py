@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import READ, WRITE, Kind, Layout
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
@@ -85,9 +85,8 @@ class FileCache:
         self.file = file
         self.addr = tree.memory.alloc(vp, CACHE, CACHE.kind, owner=self)
         self.tree = tree
-        self._lock = FairBLock(
-            tree.machine, Addr(self.addr + CACHE.offset("lock")), rank=50, name="pages", owner=self
-        )
+        machine, lock_addr = tree.machine, Addr(self.addr + CACHE.offset("lock"))
+        self._lock = make_lock(machine.lock_kind, machine, lock_addr, rank=50, name="pages", owner=self)
         self._extents: Extents = {}
         self._is_exported = False
 
@@ -100,9 +99,18 @@ class FileCache:
         await self._charge(th, READ, offset, size)
         return await self.tree.fs.read(th, self.file, offset, size)
 
-    async def write(self, th: Thread, offset: int, data: bytes | bytearray | memoryview) -> int:
-        """Store bytes; how many. A page that the file system has no room for is not cached either."""
-        written = await self.tree.fs.write(th, self.file, offset, data)
+    async def write(
+        self,
+        th: Thread,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        keeps_times: bool = False,
+    ) -> int:
+        """Store bytes; how many. A page that the file system has no room for is not cached either.
+
+        *keeps_times*: as in `FileSystem.write`.
+        """
+        written = await self.tree.fs.write(th, self.file, offset, data, keeps_times)
         await self._charge(th, WRITE, offset, written)
         return written
 

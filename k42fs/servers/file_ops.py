@@ -42,6 +42,11 @@ def access_is_news(file: FSFile, now_ns: int) -> bool:
     return atime <= file.mtime_ns or atime <= file.ctime_ns or now_ns - atime >= DAY_NS
 
 
+def loses_rights(file: FSFile) -> bool:
+    """Say whether a change of contents may take set-ID bits or capabilities from *file*."""
+    return bool(file.mode & SUID_BITS) or (file.xattrs is not None and CAPABILITY in file.xattrs)
+
+
 class FileOps:
     """The operations for the inodes of one file system.
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from k42fs.errors import NotImplementedByServerError, NotPermittedError, NotSupportedError
-from k42fs.ids import Addr, Ino, Ref
+from k42fs.ids import VP, Addr, Ino, Ref
 from k42fs.servers.attr_changes import AttrChanges
 
 if TYPE_CHECKING:
@@ -147,6 +147,9 @@ class FileSystem:
 
     is_read_only: bool = False
     updates_atime: bool = True
+    can_share_names: bool = False
+    """Whether operations on different names of one directory may come at once (`share_names`)."""
+
     acls_are_enforced: bool = True
     name: str = "fs"
 
@@ -154,6 +157,18 @@ class FileSystem:
     def root(self) -> FSFile:
         """The root directory's inode."""
         raise NotImplementedError(f"{type(self).__name__} has no root")
+
+    def share_names(self, vp: VP, directory: FSFile, is_shared: bool) -> None:
+        """From now on operations on different names of *directory* come at once, or they no longer do.
+
+        Asked only if `can_share_names`, while no operation on the directory is under way. Then a name's own
+        operations still exclude each other, and removing the directory all of them; `get_dents` comes at any
+        time, and takes each batch in one step.
+        """
+        raise NotImplementedByServerError("share_names")
+
+    async def gather_status(self, th: Thread, directory: FSFile) -> None:
+        """Called before the attributes of a directory that shares its names are read."""
 
     async def lookup(self, th: Thread, directory: FSFile, name: bytes) -> FSFile | None:
         """The inode called *name*, or None. K42: getFSFileOrServerFile."""
@@ -244,8 +259,18 @@ class FileSystem:
         """Bytes of a file, clipped to its length. atime is the library's to ask for."""
         raise NotImplementedByServerError("read")
 
-    async def write(self, th: Thread, file: FSFile, offset: int, data: bytes | bytearray | memoryview) -> int:
+    async def write(
+        self,
+        th: Thread,
+        file: FSFile,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        keeps_times: bool = False,
+    ) -> int:
         """Store bytes, growing the file; how many. Sets mtime and ctime.
+
+        *keeps_times*: the caller keeps the times, per processor, of writes that change nothing else in the
+        inode's record, so that such a one need not touch what all others do.
 
         Raises:
             FileTooBigError: no byte can be stored at *offset*.

@@ -9,6 +9,7 @@ from k42fs.servers.dir_object import DirObject
 from k42fs.servers.file_cache import FileCache
 from k42fs.servers.object_policy import Makers, ObjectPolicy
 from k42fs.servers.partitioned_cache import PartitionedFileCache
+from k42fs.servers.ranged_file import RangedServerFile
 from k42fs.servers.replicated_cache import ReplicatedCacheRoot
 from k42fs.servers.server_file import ServerFile
 
@@ -28,6 +29,13 @@ def make_locked_directory(tree: FileSystemGlobal, file: FSFile, vp: VP) -> DirOb
 def make_shared_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ServerFile:
     """One lock, one length, one rep."""
     rep = ServerFile(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
+def make_ranged_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> RangedServerFile:
+    """Range locks, a gate per processor, one rep."""
+    rep = RangedServerFile(tree, file, vp)
     SingleRepRoot(tree.cos, rep, vp)
     return rep
 
@@ -53,7 +61,7 @@ def make_replicated_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> Repli
 
 MAKERS: Final[Makers] = {
     "DirObject": {"locked": make_locked_directory},
-    "ServerFile": {"shared": make_shared_file},
+    "ServerFile": {"shared": make_shared_file, "ranged": make_ranged_file},
     "FileCache": {
         "single": make_single_cache,
         "partitioned": make_partitioned_cache,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import READ, WRITE, Kind, Layout
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import MultiRepRoot, Rep
 from k42fs.objects.transfer import TransferType, TransferTypes, is_first
@@ -68,7 +68,8 @@ class Replica(Rep):
 
     def __init__(self, root: ReplicatedCacheRoot, vp: VP) -> None:
         self.addr = root.tree.memory.alloc(vp, REPLICA, REPLICA.kind, owner=self)
-        self.lock = FairBLock(root.tree.machine, self.addr, rank=51, name="replica", owner=self)
+        machine = root.tree.machine
+        self.lock = make_lock(machine.lock_kind, machine, self.addr, rank=51, name="replica", owner=self)
         self.extents: Extents = {}
 
     def label(self) -> str:
@@ -80,9 +81,18 @@ class Replica(Rep):
         await self._charge(th, READ, offset, size)
         return await self.root.tree.fs.read(th, self.root.file, offset, size)
 
-    async def write(self, th: Thread, offset: int, data: bytes | bytearray | memoryview) -> int:
-        """Store bytes; how many. A page that the file system has no room for is not cached either."""
-        written = await self.root.tree.fs.write(th, self.root.file, offset, data)
+    async def write(
+        self,
+        th: Thread,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        keeps_times: bool = False,
+    ) -> int:
+        """Store bytes; how many. A page that the file system has no room for is not cached either.
+
+        *keeps_times*: as in `FileSystem.write`.
+        """
+        written = await self.root.tree.fs.write(th, self.root.file, offset, data, keeps_times)
         await self._charge(th, WRITE, offset, written)
         return written
 
@@ -156,7 +166,8 @@ class ReplicatedCacheRoot(MultiRepRoot):
         self._is_exported = False
         self._at = tree.memory.alloc(vp, CACHE, CACHE.kind, owner=self)
         lock_addr = Addr(self._at + CACHE.offset("lock"))
-        self._master = FairBLock(tree.machine, lock_addr, rank=50, name="pages", owner=self)
+        machine = tree.machine
+        self._master = make_lock(machine.lock_kind, machine, lock_addr, rank=50, name="pages", owner=self)
 
     def label(self) -> str:
         """What statistics and traces call it."""

@@ -34,11 +34,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, NamedTuple, ParamSpec
 
 from k42fs.errors import InvalidArgumentError, NameNotFoundError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
+from k42fs.objects.implementations import Implementation, register
+from k42fs.objects.root import SingleRepRoot
+from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
 from k42fs.servers.file_object import FileObject
@@ -48,6 +51,8 @@ from k42fs.servers.open_file import CLIENT, NEW_CLIENT, POSITION, OpenFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
+    from k42fs.objects.cosmgr import COSMgr
+    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 P = ParamSpec("P")
@@ -82,8 +87,17 @@ CLOSE: Final = SERVER_FILE.script("unmake", "w:state w:file", work=60)
 _LOCK: Final = SERVER_FILE.offset("lock")
 
 
+class FileState(NamedTuple):
+    """What implementations hand each other (FILE_CANONICAL): see `ServerFile` for what it means."""
+
+    clients: set[OpenFile]
+    writers: int
+    cache_ref: Ref
+    closing: bool
+
+
 class ServerFile(FileObject):
-    """The object of one regular file.
+    """The object of one regular file. Implementation ``shared``: one lock, one length.
 
     The length is `file.size`: while this object lives, only its methods change it.
 
@@ -94,6 +108,10 @@ class ServerFile(FileObject):
     __slots__ = ("cache_ref", "clients", "writers")
 
     status_script = GET_STATUS
+    kind: ClassVar[str] = "ServerFile"
+    implementation: ClassVar[str] = "shared"
+    exports: ClassVar[TransferTypes] = frozenset((TransferType.FILE_CANONICAL,))
+    imports: ClassVar[TransferTypes] = exports
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, SERVER_FILE, _LOCK, vp)
@@ -218,22 +236,7 @@ class ServerFile(FileObject):
             return 0
         await self.lock.acquire(th)
         try:
-            await th.touch(WRITE_AT, self.addr)
-            file = self.file
-            own = offset is None
-            if own:
-                await th.touch(POSITION, of.addr)
-            if of.flags & os.O_APPEND:
-                offset = file.size
-            elif offset is None:
-                offset = of.offset
-            if file.mode & 0o6000 or file.xattrs is not None:
-                await self.tree.ops.clear_suid(th, file, of.creds)
-            cache = self.cache_ref or self._make_cache(th)
-            written: int = await th.deref(cache).write(th, offset, data)
-            if own:
-                of.offset = offset + written
-            return written
+            return await self._locked_write(th, of, offset, data)
         finally:
             self.lock.release(th)
 
@@ -348,6 +351,16 @@ class ServerFile(FileObject):
         await self.tree.cos.destroy(th, self.ref)
         return Verdict.FREED
 
+    # Replacement by another implementation
+
+    async def export_state(self, th: Thread, _kind: TransferType) -> FileState:
+        await th.touch(FREE_CHECK, self.addr)
+        return FileState(self.clients, self.writers, self.cache_ref, self.closing)
+
+    async def import_state(self, th: Thread, state: FileState, _kind: TransferType) -> None:
+        await th.touch(NEW, self.addr, self.addr)
+        self.clients, self.writers, self.cache_ref, self.closing = state
+
     # Inside
 
     def _locked_is_dead(self) -> bool:
@@ -361,6 +374,26 @@ class ServerFile(FileObject):
             self.cache_ref = NO_REF
         self.tree.free_lists.discard(th.vp, self.ref)
         await self.tree.cos.destroy(th, self.ref)
+
+    async def _locked_write(
+        self, th: Thread, of: OpenFile, offset: int | None, data: bytes | bytearray | memoryview
+    ) -> int:
+        await th.touch(WRITE_AT, self.addr)
+        file = self.file
+        own = offset is None
+        if own:
+            await th.touch(POSITION, of.addr)
+        if of.flags & os.O_APPEND:
+            offset = file.size
+        elif offset is None:
+            offset = of.offset
+        if file.mode & 0o6000 or file.xattrs is not None:
+            await self.tree.ops.clear_suid(th, file, of.creds)
+        cache = self.cache_ref or self._make_cache(th)
+        written: int = await th.deref(cache).write(th, offset, data)
+        if own:
+            of.offset = offset + written
+        return written
 
     async def _locked_truncate(self, th: Thread, size: int, creds: Creds) -> None:
         await th.touch(TRUNCATE, self.addr)
@@ -386,3 +419,11 @@ def _check_open(creds: Creds, file: FSFile, flags: int) -> None:
         WRITE if access != os.O_RDONLY or flags & os.O_TRUNC else 0
     )
     check_may(creds, file, mask)
+
+
+def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
+    old = old_root.speaker
+    return SingleRepRoot(cos, ServerFile(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
+
+
+register(Implementation("ServerFile", "shared", _make, "one lock, one length"))

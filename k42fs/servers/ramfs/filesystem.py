@@ -105,6 +105,8 @@ class RamFS(RamNames):
         if changes.atime_ns is not None:
             file.atime_ns = changes.atime_ns
         if changes.mtime_ns is not None:
+            if type(file) is RamDir and file.shared is not None:
+                await file.shared.set_times(th)
             file.mtime_ns = changes.mtime_ns
         file.ctime_ns = th.now_ns()
 
@@ -173,8 +175,18 @@ class RamFS(RamNames):
         data = file.data
         return bytes(size) if data is None else data.read(offset, size)
 
-    async def write(self, th: Thread, file: FSFile, offset: int, data: bytes | bytearray | memoryview) -> int:
-        """Store bytes, growing the file; fewer than given where the limits cut in."""
+    async def write(
+        self,
+        th: Thread,
+        file: FSFile,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        keeps_times: bool = False,
+    ) -> int:
+        """Store bytes, growing the file; fewer than given where the limits cut in.
+
+        Writes of different bytes may come at once: what a charge let others do meanwhile is looked at again.
+        """
         assert type(file) is RamFile
         size = len(data)
         if offset + size > FILE_MAX:
@@ -194,7 +206,14 @@ class RamFS(RamNames):
                 if not size:
                     raise NoSpaceError("no page left")
                 data = memoryview(data)[:size]
-        await th.touch(WRITE_DATA, file.addr)
+                needed = store.new_pages(offset, size)
+        is_inside = keeps_times and not needed and offset + size <= file.size
+        await th.touch(READ_DATA if is_inside else WRITE_DATA, file.addr)
+        if needed:
+            if file.data is not None:
+                store = file.data
+            if surplus := needed - store.new_pages(offset, size):  # others have made them meanwhile
+                self._budget.give(th.vp, surplus << PAGE_SHIFT)
         store.write(offset, data)
         file.data = store
         if offset + size > file.size:
