@@ -13,6 +13,8 @@ from typing import Final
 import click
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "k42fs.cli.trace_live": ("start", "stop", "mask", "dump", "status"),
+    "k42fs.cli.trace_run": ("run",),
     "k42fs.cli.trace_reports": (
         "list",
         "calls",
@@ -46,10 +48,17 @@ class TraceGroup(click.Group):
         return found
 
 
-# Hidden until mounts record: a reader of recordings is of no use to those who cannot make one.
-@click.group(cls=TraceGroup, hidden=True)
+@click.group(cls=TraceGroup)
 def trace() -> None:
-    """Recordings of everything a mount did, and the reports that read them.
+    """Record everything that a mount does, and read the recordings.
+
+    `run` records what a command does, `start` and `stop` whatever happens in between; the other commands say
+    something about a recording:
+
+    \b
+        cd /tmp/m/work && k42fs trace run -o t -- make -j8
+        k42fs trace calls -c t
+        k42fs trace locks t
 
     A recording is a directory: a file per modelled processor in the Common Trace Format, which babeltrace2
     reads too.

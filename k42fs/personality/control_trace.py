@@ -159,7 +159,7 @@ class TraceControl:
     def _stop(self) -> None:
         tracer = self._machine.tracer
         status = tracer.status()
-        if status.mode == "off":
+        if status.mode == "off" or (status.mode == "ring" and not status.mask):
             raise InvalidArgumentError(
                 f"nothing is being recorded{status.failure and ': the last '}{status.failure}"
             )

@@ -212,6 +212,8 @@ async def test_the_flight_recorder_is_dumped_on_demand_and_goes_on(mount: Mount,
     assert f"dumped={tmp_path / '2'}\n" in await trace.read()
     assert "mode=ring\n" in await trace.read()
     await mask.write("reset")
+    await trace.write("stop")
+    assert await trace.refuses("stop", EINVAL) == "nothing is being recorded"
     await trace.write(f"dump {tmp_path / '3'}")
     assert "fuse_op_enter" not in [name for events in read(tmp_path / "3").values() for *_, name, _ in events]
 
