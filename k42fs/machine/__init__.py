@@ -43,6 +43,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     bit_locks.py, unfair_locks.py   locks in bits of a data word, and others that are not fair
     rec_lock.py, semaphore.py       a lock for one's own second time; counted units
     lock_kinds.py     all locks that exclude, by kind
+    lock_choice.py    those that servers can be given
     barrier.py        central, tree, blocking
     live.py           live driver: operations inline
     pace.py           live callers that contend are kept abreast

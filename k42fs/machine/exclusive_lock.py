@@ -39,6 +39,10 @@ class ExclusiveLock(LockBase):
         self._take(th)
         return DONE
 
+    def release(self, th: Thread) -> None:
+        """Give the lock up. Never waits, so it fits in a ``finally``."""
+        raise NotImplementedError
+
     def try_acquire(self, th: Thread) -> bool:
         """Take the lock if that needs no waiting; say whether it did."""
         if th.held:

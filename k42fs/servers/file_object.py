@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Layout, Script
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.servers.fs_file import NO_REF, FSFile
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class FileObject:
         self.file = file
         self.addr = addr = tree.memory.alloc(vp, layout, layout.kind, self)
         self.closing = False
-        self.lock = FairBLock(tree.machine, addr + lock, 40, "lock", self, True)
+        self.lock = make_lock(tree.machine.lock_kind, tree.machine, addr + lock, 40, "lock", self, True)
 
     def label(self) -> str:
         """What statistics and traces call it."""

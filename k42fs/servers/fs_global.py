@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout, Script
+from k42fs.machine.lock_choice import make_lock
 from k42fs.machine.locks import FairBLock, RWLock
 from k42fs.servers.file_ops import FileOps
 from k42fs.servers.free_list import FreeLists
@@ -84,7 +85,8 @@ class FileSystemGlobal:
             self.memory.alloc(VP(0), TOKEN_LOCK, TOKEN_LOCK.kind) for _ in range(TOKEN_LOCKS)
         ]
         self._token_locks = [
-            FairBLock(machine, addr, rank=40, name="token", spans_calls=True) for addr in self._token_addrs
+            make_lock(machine.lock_kind, machine, addr, rank=40, name="token", spans_calls=True)
+            for addr in self._token_addrs
         ]
 
     def label(self) -> str:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import VP, Addr, Ino, Ref
 from k42fs.machine.layout import Kind, Layout
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.servers.fs_file import NO_REF, FSFile
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class MultiLinkHolder:
         self.addr = machine.memory.alloc(vp, HOLDER, HOLDER.kind, owner=self)
         self.ref: Ref = NO_REF
         lock_addr = Addr(self.addr + HOLDER.offset("lock"))
-        self.lock = FairBLock(machine, lock_addr, rank=61, name="multi-link", owner=self)
+        self.lock = make_lock(machine.lock_kind, machine, lock_addr, rank=61, name="multi-link", owner=self)
 
     def label(self) -> str:
         """What statistics and traces call it."""
@@ -67,7 +67,7 @@ class MultiLinkManager:
         self._holders: dict[Ino, MultiLinkHolder] = {}
         self.addr = self._memory.alloc(VP(0), LIST, LIST.kind, owner=self)
         lock_addr = Addr(self.addr + LIST.offset("lock"))
-        self._lock = FairBLock(machine, lock_addr, rank=60, name="multi-links", owner=self)
+        self._lock = make_lock(machine.lock_kind, machine, lock_addr, rank=60, name="multi-links", owner=self)
 
     def label(self) -> str:
         """What statistics and traces call it."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.layout import Kind, Layout
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
@@ -61,7 +61,8 @@ class Partition:
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         self.file = file
         self.addr = tree.memory.alloc(vp, PARTITION, PARTITION.kind, owner=self)
-        self.lock = FairBLock(tree.machine, self.addr, rank=50, name="pages", owner=self)
+        machine = tree.machine
+        self.lock = make_lock(machine.lock_kind, machine, self.addr, rank=50, name="pages", owner=self)
         self.extents: Extents = {}
 
     def label(self) -> str:

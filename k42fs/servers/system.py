@@ -43,7 +43,10 @@ NAMES_PER_ROUND: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemOptions:
-    """What a system is made of. Sizes in bytes. `checks_permissions` is off where the kernel checks them."""
+    """What a system is made of. Sizes in bytes. `checks_permissions` is off where the kernel checks them.
+
+    `lock`: which locks its servers make, see `machine/lock_choice.py`.
+    """
 
     processors: int = 8
     preset: str = "dir-1024"
@@ -58,6 +61,7 @@ class SystemOptions:
     root_uid: int = 0
     root_gid: int = 0
     clock_ns: Callable[[], int] = field(default=time_ns)
+    lock: str = "block"
 
 
 class System:
@@ -67,6 +71,7 @@ class System:
         self.options = options
         config = preset(options.preset, processors=options.processors, seed=options.seed)
         self.machine = Machine(config, options.model, options.is_live, options.clock_ns)
+        self.machine.lock_kind = options.lock
         self.cos = COSMgr(self.machine)
         self.policy = default_policy()
         filler = FillerTree()

@@ -112,11 +112,13 @@ OPERATIONS: Final[tuple[tuple[str, Operation], ...]] = (
 class Run:
     """One system and the threads that work in it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, lock: str = "block") -> None:
         self.seed = seed
         self._now_ns = 10**18
         self.system = System(
-            SystemOptions(processors=PROCESSORS, seed=seed, size_bytes=4 << 20, clock_ns=self._clock)
+            SystemOptions(
+                processors=PROCESSORS, seed=seed, size_bytes=4 << 20, clock_ns=self._clock, lock=lock
+            )
         )
         self.client = self.system.new_name_client()
         self.outcomes: Counter[str] = Counter()

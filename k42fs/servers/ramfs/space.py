@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.layout import Kind, Layout
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 from k42fs.servers.ramfs.budget import Budget
 from k42fs.servers.ramfs.numbers import InodeNumbers
 from k42fs.servers.ramfs.sparse import PAGE_SHIFT, SparseData
@@ -39,7 +39,7 @@ class Space:
         self.shared = memory.alloc(VP(0), SHARED, owner=self)
         self.local = [memory.alloc(VP(vp), LOCAL, owner=self) for vp in range(processors)]
         lock_addr = Addr(self.shared + SHARED.offset("lock"))
-        self._lock = FairBLock(machine, lock_addr, rank=80, name="budget", owner=self)
+        self._lock = make_lock(machine.lock_kind, machine, lock_addr, rank=80, name="budget", owner=self)
 
     def label(self) -> str:
         """What statistics and traces call it."""

@@ -8,6 +8,7 @@ from typing import Any
 from k42fs.ids import VP
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine, Model
+from k42fs.machine.lock_choice import DEFAULT
 from k42fs.machine.thread import Thread
 from k42fs.objects.cosmgr import COSMgr
 from k42fs.servers.credentials import Creds
@@ -131,7 +132,12 @@ def rep_of(cos: COSMgr, ref: int) -> Any:  # noqa: ANN401
 
 
 class Storm:
-    """A deterministic machine: threads run in virtual time, lowest clock first, ties by *seed*."""
+    """A deterministic machine: threads run in virtual time, lowest clock first, ties by *seed*.
+
+    `lock_kind`: which locks the file server makes, see `lock_choice.py`.
+    """
+
+    lock_kind = DEFAULT
 
     def __init__(
         self,
@@ -143,6 +149,7 @@ class Storm:
         debug: bool = False,
     ) -> None:
         self.machine = Machine(MachineConfig(processors=processors, seed=seed), model=model)
+        self.machine.lock_kind = self.lock_kind
         self.cos = COSMgr(self.machine, debug=debug)
         self.fs = RamFS(self.machine, size)
         self.tree = NameTree(self.cos, self.fs, free_list_max=free_list_max)
