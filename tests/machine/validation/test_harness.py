@@ -163,9 +163,9 @@ def test_every_experiment_of_the_machine_is_declared_once_and_can_be_sent_to_a_w
             assert entry.run.__module__.startswith("k42fs.")
 
 
-def test_all_experiments_of_the_specification_are_there_if_only_by_name() -> None:
-    assert list(machine_validate.chosen(())) == list(machine_validate.chosen([f"e{n}" for n in range(1, 23)]))
-    assert [entry.number for entry in machine_validate.chosen(())] == [f"E{n}" for n in range(1, 23)]
+def test_all_experiments_are_there_if_only_by_name() -> None:
+    assert list(machine_validate.chosen(())) == list(machine_validate.chosen([f"e{n}" for n in range(1, 24)]))
+    assert [entry.number for entry in machine_validate.chosen(())] == [f"E{n}" for n in range(1, 24)]
 
 
 def test_the_command_is_there_from_the_top() -> None:
