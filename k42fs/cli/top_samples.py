@@ -152,7 +152,7 @@ def interval(before: Mapping[str, Any], now: Mapping[str, Any]) -> Interval:
         machine_seconds=cycles / (now["mhz"] * 1e6) / seconds,
         objects=[
             {
-                **{key: row[key] for key in ("object", "ref", "implementation", "path", "vps")},
+                **{key: row[key] for key in ("object", "ref", "kind", "implementation", "path", "vps")},
                 "waited_cycles_s": row["more_waited_cycles"] / seconds,
                 "contentions_s": row["more_contentions"] / seconds,
                 "transfers_s": row["more_transfers"] / seconds,

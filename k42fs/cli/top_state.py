@@ -129,7 +129,7 @@ class State:
 
     def choices(self) -> Sequence[str]:
         """Return what the target could be served by, as far as the mount says."""
-        kind = str(self.target.get("object", "")).split(" ")[0]
+        kind = self.target.get("kind") or str(self.target["object"]).split(" ")[0]
         others = (self.swappable or {}).get(kind, ())
         return [each for each in others if each != self.target.get("implementation")]
 

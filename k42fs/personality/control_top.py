@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Final
 
+from k42fs.ids import Ref
 from k42fs.personality.live_objects import (
     implementation_of,
     label_of,
     members,
     path_of,
     ref_of,
-    root_of,
 )
 
 if TYPE_CHECKING:
@@ -181,16 +181,17 @@ class Looks:
         found = heats.get(ref or label)
         if found is None:
             if ref:
-                root = root_of(self._face, ref)
+                root = self._face.cos.root_at(Ref(ref))
                 label = label_of(root) if root is not None else str(getattr(owner, "label", str)())
             found = heats[ref or label] = Heat(label, ref)
         return found
 
     def _about(self, heat: Heat) -> Row:
-        root = root_of(self._face, heat.ref) if heat.ref else None
+        root = self._face.cos.root_at(Ref(heat.ref)) if heat.ref else None
         return {
             "object": heat.label,
             "ref": heat.ref,
+            "kind": root.type_name if root is not None else "",
             "implementation": implementation_of(root) if root is not None else "",
             "path": path_of(self._face, root) if root is not None else "",
             "more_contentions": heat.contentions,

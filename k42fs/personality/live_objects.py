@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import ReferenceType
 
 from k42fs.ids import Ref
-from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK, MissHandler, owner_of
+from k42fs.objects.implementations import implementation_name
+from k42fs.objects.translation import MissHandler, owner_of
 from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
@@ -21,28 +22,31 @@ if TYPE_CHECKING:
 
 LIVE_ROWS_MAX: Final = 10_000
 
-Told = dict[Ref, tuple["ReferenceType[MissHandler]", str]]
-"""What an asker knows: the root that it was told of under a ref, and which class served it then.
+Identity = tuple[str, int]
+Told = dict[Ref, tuple["ReferenceType[MissHandler]", Identity, str]]
+"""What an asker knows of a ref: the root that it was told of, which object that was, and its implementation then.
 
-Refs are used again soon; only the root says that it is another object. It is not kept alive for that.
+Refs are used again soon, and a swap puts another root behind one: the object is the same only if it calls itself
+the same and its inode is of the same generation. A root is not kept alive for being known.
 """
 
 
 def changes(face: Face, rows: int, told: Told) -> dict[str, Any]:
     """Return what is not as *told*, at most *rows* new objects of it, and tell it."""
     roots = {root.ref: root for root in face.cos.objects()}
-    gone = [ref for ref, (root, _) in told.items() if (now := roots.get(ref)) is None or root() is not now]
+    gone, swapped = [], []
+    for ref, (known, identity, before) in told.items():
+        root = roots.get(ref)
+        if root is None or (known() is not root and identity_of(root) != identity):
+            gone.append(ref)
+        elif (now := implementation_of(root)) != before and now:
+            swapped.append({**about(face, root), "before": before})
+            told[ref] = ReferenceType(root), identity, now
     for ref in gone:
         del told[ref]
-    swapped = []
-    for ref, (weak, before) in told.items():
-        implementation = implementation_of(roots[ref])
-        if implementation and implementation != before:
-            swapped.append({**about(face, roots[ref]), "before": before})
-            told[ref] = weak, implementation
     new = [root for ref, root in roots.items() if ref not in told]
     for root in new[:rows]:
-        told[root.ref] = ReferenceType(root), implementation_of(root)
+        told[root.ref] = ReferenceType(root), identity_of(root), implementation_of(root)
     statistics = face.cos.statistics()
     return {
         "time_ns": time.monotonic_ns(),
@@ -59,6 +63,7 @@ def about(face: Face, root: MissHandler) -> dict[str, Any]:
     return {
         "ref": root.ref,
         "object": label_of(root),
+        "kind": root.type_name,
         "implementation": implementation_of(root),
         "path": path_of(face, root),
         "home_processor": owner_of(root.ref),
@@ -77,27 +82,30 @@ def ref_of(owner: object) -> int:
     return int(found) if isinstance(found, int) else 0
 
 
-def root_of(face: Face, ref: int) -> MissHandler | None:
-    """Return the root published under *ref* now."""
-    page = face.cos.table.pages.get(ref >> PAGE_SHIFT)
-    return page.handlers[ref & SLOT_MASK] if page is not None else None
-
-
 def label_of(root: MissHandler) -> str:
     """Return what statistics call the object: its rep's name for itself if there is one for all processors."""
-    named = getattr(getattr(root, "rep", None), "label", None) or getattr(root, "label", None)
+    speaker = getattr(root, "speaker", None)
+    named = getattr(speaker, "label", None) or getattr(root, "label", None)
     return str(named()) if named is not None else root.type_name
 
 
 def implementation_of(root: MissHandler) -> str:
-    """Return the class that serves the object now; a single-rep object that is being freed has none."""
-    rep = getattr(root, "rep", root)
-    return "" if rep is None else root.type_name if rep is root else type(rep).__name__
+    """Return what serves the object now: an implementation's name, or else a class; "" for what is being freed."""
+    speaker = getattr(root, "speaker", root)
+    if speaker is None:
+        return ""
+    return implementation_name(root) or (root.type_name if speaker is root else type(speaker).__name__)
+
+
+def identity_of(root: MissHandler) -> Identity:
+    """Return what stays the same when the object is swapped, and differs from another one's under its ref."""
+    file = getattr(getattr(root, "speaker", None), "file", None)
+    return label_of(root), file.generation if isinstance(file, FSFile) else 0
 
 
 def path_of(face: Face, root: MissHandler) -> str:
     """Return where the kernel has met the object's directory; "" if it has not, or the object is no directory's."""
-    file = getattr(getattr(root, "rep", None), "file", None)
+    file = getattr(getattr(root, "speaker", None), "file", None)
     if not isinstance(file, FSFile):
         return ""
     components = face.nodes.path_of(file)

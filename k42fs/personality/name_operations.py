@@ -56,6 +56,7 @@ class NameOperations(Face):
                 if first is None:
                     first = node
                     self.requests += 1
+                    self.served["forget"] += 1
                     unique = self.requests
                 node.nlookup -= count
                 if node.nlookup <= 0 and node_id != ROOT_ID:

@@ -33,7 +33,8 @@ def answer(
         }
     hot = {
         "object": "DirObject 65",
-        "implementation": "DirObject",
+        "kind": "DirObject",
+        "implementation": "locked",
         "path": path,
         "vps": VPS_1024[:processors],
     }
@@ -181,7 +182,7 @@ def test_the_hottest_object_is_on_the_first_screen_with_its_path_and_counts() ->
         "DirObject",
         "65",
         "/src",
-        "DirObject",
+        "locked",
         "14.5k",
         "14",
         "12",
@@ -326,7 +327,7 @@ def test_a_mount_without_swappable_objects_says_so() -> None:
 
 def test_a_swap_is_asked_for_by_ref_and_implementation() -> None:
     """The object is the one marked when `w` was pressed, wherever it is when the name is complete."""
-    state, found = State(swappable={"DirObject": ["DirObject", "SharedDir", "SplitDir"]}), seen()
+    state, found = State(swappable={"DirObject": ["locked", "SharedDir", "SplitDir"]}), seen()
     press(state, found, "down", "w")
     target = rows(state, found)[1]["ref"]
     assert "swap DirObject 65 to: _" in lines_of(screen("/tmp/m", found, state, 80, 24), 80, 24)[-1]

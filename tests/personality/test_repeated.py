@@ -6,12 +6,13 @@ import errno
 import json
 from types import SimpleNamespace
 from typing import Any
+from weakref import ReferenceType
 
 import pyfuse3
 import pytest
 
 from k42fs.errors import InvalidArgumentError
-from k42fs.personality.live_objects import changes
+from k42fs.personality.live_objects import changes, identity_of, implementation_of, label_of
 from k42fs.personality.repeated import ASKERS_MAX, Repeated
 from tests.personality.face_lab import CTX, ROOT, Mount, mount
 
@@ -56,7 +57,7 @@ async def test_what_just_became_hot_comes_first_however_hot_something_else_has_b
     assert [row["path"] for row in first["hot"][:1]] == ["/old"]
     assert [row["path"] for row in second["hot"][:1]] == ["/new"]
     old, new = first["hot"][0], second["hot"][0]
-    assert new["implementation"] == "DirObject"
+    assert (new["kind"], new["implementation"]) == ("DirObject", "locked")
     assert 0 < new["more_transfers"] < old["more_transfers"]
     assert new["vps"] == [0, 1]
     assert second["lines"][0]["ref"] == new["ref"] != old["ref"]
@@ -140,7 +141,7 @@ async def test_objects_are_told_of_once_when_they_come_and_once_when_they_go(mou
     (third,) = await ask(mount, "live.json", b"100 me")
     assert {row["implementation"] for row in first["new"]} >= {"COSMgr", "NameTree", "MountPointMgr"}
     (row,) = [row for row in second["new"] if row["path"] == "/d"]
-    assert (row["object"], row["implementation"]) == (f"DirObject {made.st_ino}", "DirObject")
+    assert (row["object"], row["kind"]) == (f"DirObject {made.st_ino}", "DirObject")
     assert row["processors"] == [0, 1]
     assert third["new"] == third["gone"] == third["swapped"] == []
     assert third["live"] == third["created"] - third["freed"]
@@ -154,31 +155,34 @@ async def test_no_more_new_objects_are_told_than_asked_for(mount: Mount) -> None
 
 
 async def test_another_object_under_the_same_ref_is_one_gone_and_one_new(mount: Mount) -> None:
-    """Refs are used again last in, first out: the next object has the freed one's."""
+    """Refs are used again last in, first out, and so are inode numbers."""
     told: Any = {}
+    made = await mount.ops.mkdir(ROOT, b"d", 0o755, CTX)
+    await fight(mount, b"d", 1)
     changes(mount.ops, 100, told)
-    table = mount.system.cos.table
-    root = next(root for root in table.live_objects() if root.ref >= 1 << 19)
-    twin = type(root).__new__(type(root))
-    for name in ("addr", "cos", "ref", "trans_set", "rep"):
-        setattr(twin, name, getattr(root, name))
-    table.pages[root.ref >> 8].handlers[root.ref & 0xFF] = twin
+    (root,) = [root for root in mount.system.cos.objects() if label_of(root) == f"DirObject {made.st_ino}"]
+    file = root.speaker.file  # type: ignore[attr-defined]
+    told[root.ref] = (
+        ReferenceType(mount.system.root_tree.root),
+        (label_of(root), file.generation - 1),
+        "locked",
+    )
     seen = changes(mount.ops, 100, told)
     assert seen["gone"] == [root.ref]
     assert [row["ref"] for row in seen["new"]] == [root.ref]
 
 
-async def test_an_object_served_by_another_class_is_told_as_swapped(mount: Mount) -> None:
+async def test_an_object_that_is_swapped_is_told_of_as_such_and_stays_the_same(mount: Mount) -> None:
+    """A swap puts another root, with another implementation, behind the ref."""
     told: Any = {}
+    _, made = await mount.ops.create(ROOT, b"file", 0o100644, 2, CTX)
     changes(mount.ops, 100, told)
-    tree = mount.system.root_tree
-    other = type("OtherTree", (type(tree),), {"__slots__": ()})
-    root: Any = tree.root
-    root.rep = object.__new__(other)
-    root.rep.tree = tree.tree
+    (root,) = [root for root in mount.system.cos.objects() if label_of(root) == f"ServerFile {made.st_ino}"]
+    told[root.ref] = ReferenceType(mount.system.root_tree.root), identity_of(root), "another"
     seen = changes(mount.ops, 100, told)
-    root.rep = tree
-    assert [(row["before"], row["implementation"]) for row in seen["swapped"]] == [("NameTree", "OtherTree")]
+    told_of = [(row["ref"], row["before"], row["implementation"]) for row in seen["swapped"]]
+    assert told_of == [(root.ref, "another", implementation_of(root))]
+    assert seen["gone"] == seen["new"] == []
 
 
 def test_only_the_last_askers_are_known() -> None:
