@@ -231,19 +231,31 @@ class LockBase:
         await th.pause
 
     def _check_cycle(self, th: Thread) -> None:
-        """Raise DeadlockError if some holder waits, perhaps through others, for a lock that *th* holds."""
+        """Raise DeadlockError if some holder waits, perhaps through others, for a lock that *th* holds.
+
+        In a deterministic run a holder also waits while another thread spins on its processor, and keeps it.
+        """
         seen: list[LockBase] = [self]
-        links: list[tuple[Thread, LockBase, LockBase]] = []
+        links = [f"{th!r} waits for {self!r}"]
         for lock in seen:
             for holder in lock.holders():
-                wanted = holder.waiting_for
-                if wanted is None or wanted in seen:
+                waiter = self._who_waits(holder)
+                wanted = waiter.waiting_for
+                if wanted is None or (wanted in seen and waiter is not th) or holder is th:
                     continue
                 seen.append(wanted)
-                links.append((holder, lock, wanted))
-                if th in wanted.holders():
-                    chain = [
-                        f"{holder!r} holds {lock!r} and waits for {wanted!r}"
-                        for holder, lock, wanted in links
-                    ]
-                    raise DeadlockError("; ".join([f"{th!r} waits for {self!r}", *chain]))
+                links.append(
+                    f"{holder!r} holds {lock!r} and waits for {wanted!r}"
+                    if waiter is holder
+                    else f"{holder!r} holds {lock!r} and cannot run while {waiter!r} spins for {wanted!r}"
+                )
+                if waiter is th or th in wanted.holders():
+                    raise DeadlockError("; ".join(links))
+
+    def _who_waits(self, holder: Thread) -> Thread:
+        """Return *holder*, or who keeps it from running: a spinner on its processor."""
+        current = holder.proc.current
+        if current is None or holder.waiting_for is not None or self.machine.live:
+            return holder
+        wanted = current.waiting_for
+        return holder if wanted is None or wanted.blocks else current

@@ -8,6 +8,7 @@ import pytest
 from k42fs.ids import VP
 from k42fs.machine import DeadlockError, Kind, Machine, OperationSuspended, Thread
 from k42fs.machine.bit_locks import BitSLock, PtrSLock
+from k42fs.machine.driver import Model
 from k42fs.machine.lock_kinds import LOCK_BYTES, LOCK_KINDS, Lock
 from k42fs.machine.unfair_locks import BitBLock, PtrBLock
 from tests.machine.lab import machine, run
@@ -255,3 +256,52 @@ def _step(awaitable: object) -> None:
 
 def _misses(m: Machine, vp: int) -> int:
     return sum(m.core.counters(vp).misses.values())
+
+
+@pytest.mark.parametrize("kind", ["tas", "ttas", "ticket", "mcs", "SLock", "BitSLock"])
+@pytest.mark.parametrize("model", ["full", "calls"])
+def test_a_spinner_that_keeps_the_holder_s_processor_is_a_deadlock(kind: str, model: Model) -> None:
+    m = machine(2, model=model)
+    lock = make(m, kind)
+
+    async def holder(th: Thread) -> None:
+        await lock.acquire(th)
+        await th.sleep(50_000)
+        lock.release(th)
+
+    async def spinner(th: Thread) -> None:
+        await th.sleep(1000)
+        await lock.acquire(th)
+
+    m.spawn(VP(0), holder)
+    m.spawn(VP(0), spinner)
+    with pytest.raises(DeadlockError, match="cannot run while <spinner"):
+        m.run()
+    m.close()
+
+
+@pytest.mark.parametrize("kind", ["tas", "ticket", "SLock"])
+def test_a_spinner_that_keeps_the_processor_of_whom_the_holder_waits_for_is_one_too(kind: str) -> None:
+    m = machine(2)
+    spun, blocking = make(m, kind), make(m, "BLock", vp=1)
+
+    async def first(th: Thread) -> None:
+        await spun.acquire(th)
+        await th.sleep(20_000)
+        await blocking.acquire(th)
+
+    async def second(th: Thread) -> None:
+        await blocking.acquire(th)
+        await th.sleep(50_000)
+        blocking.release(th)
+
+    async def spinner(th: Thread) -> None:
+        await th.sleep(10_000)
+        await spun.acquire(th)
+
+    m.spawn(VP(0), first)
+    m.spawn(VP(1), second)
+    m.spawn(VP(1), spinner)
+    with pytest.raises(DeadlockError, match=r"<first on vp 0.*<second on vp 1.* cannot run while <spinner"):
+        m.run()
+    m.close()
