@@ -152,10 +152,12 @@ class Mediator:
         """Wait in BLOCK until the swap is over; True at once if the call must rather run in the old object."""
         swap = self._swap
         calls = swap.calls
-        await_all = swap.is_moving  # nobody is inside any more: nobody can depend on anyone
-        if not await_all and th.chain in calls.inside:
+        if swap.is_overdue(th):
+            await swap.expire(th)
+            return False
+        if not swap.is_moving and th.chain in calls.inside:
             return True
-        if th.held and not await_all:
+        if not swap.is_moving and th.held:  # else nobody is inside any more, who could depend on it
             if th.machine.live:  # calls run inline: none of them keeps the others from leaving
                 return True
             return await self._watch_locks(th)

@@ -351,8 +351,15 @@ class Swap:
         if self._is_ending and not self._stuck:
             await self.swaps.retire(th, self.new)
 
-    def overdue(self) -> str:
-        """Say what holds it up."""
+    def is_overdue(self, th: Thread) -> bool:
+        """Whether the present phase has lasted too long."""
+        return not self.is_over and self.swaps.now(th) >= self.due
+
+    async def expire(self, th: Thread) -> None:
+        """Abort it, as it is overdue."""
+        await self.abort(th, SwapAbortedError(self._what_holds_it()))
+
+    def _what_holds_it(self) -> str:
         if self.phase is Phase.FORWARD:
             held = [vp for vp in processors(self.vps) if self.cos.generations(vp).active]
             return f"threads that were active when it began have not left processor(s) {held}"

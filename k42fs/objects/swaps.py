@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, SwapAbortedError
+from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError
 from k42fs.ids import Ref
 from k42fs.machine.layout import RMW, Kind, Layout
 from k42fs.objects.implementations import find, kind_of
@@ -208,9 +208,8 @@ class Swaps:
 
     async def expire(self, th: Thread) -> None:
         """Abort the swaps that are overdue."""
-        now = self.now(th)
-        for swap in [swap for swap in self.under_way if not swap.is_over and swap.due <= now]:
-            await swap.abort(th, SwapAbortedError(swap.overdue()))
+        for swap in [swap for swap in self.under_way if swap.is_overdue(th)]:
+            await swap.expire(th)
 
     # Entry
 

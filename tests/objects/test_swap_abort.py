@@ -1,0 +1,229 @@
+"""Swaps that fail: the old implementation is back as it was, nobody waits any more, and it can be tried again."""
+
+from __future__ import annotations
+
+from errno import EIO, ENOSPC, ETIMEDOUT
+from typing import Any
+
+import pytest
+
+from k42fs.errors import NoSpaceError, SwapAbortedError
+from k42fs.ids import VP
+from k42fs.machine.config import MachineConfig
+from k42fs.machine.driver import Machine
+from k42fs.machine.live import Suspended
+from k42fs.machine.thread import Thread
+from k42fs.objects import COSMgr, Swap
+from tests.objects.swap_lab import Board, SplitRoot, SwapLab, version
+
+SECOND = 10**9
+
+
+class Clock:
+    """The host's time, as the test has it."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+def timed_lab(**options: Any) -> tuple[SwapLab, Clock]:  # noqa: ANN401
+    lab, clock = SwapLab(**options), Clock()
+    lab.machine.wall_clock_ns = clock
+    return lab, clock
+
+
+def expire(lab: SwapLab, vp: int = 2) -> None:
+    th = lab.enter(vp)
+    lab.run(lab.cos.swaps.expire(th))
+    lab.leave(th)
+
+
+def assert_as_it_was(lab: SwapLab, swap: Swap, total: int) -> None:
+    """The object has its old implementation, everything else is gone, and another swap succeeds."""
+    assert (swap.state, swap.is_done) == ("aborted", True)
+    lab.assert_settled()
+    assert lab.call_on(0, lab.ref, "value") == total
+    assert {lab.call_on(vp, lab.ref, "add", 0) for vp in range(4)} == {"old"}
+    lab.assert_reclaimed()
+    assert "new gone" in lab.board.log
+    lab.board.export_fails = lab.board.import_fails = None
+    again = lab.switch(1, version(lab.cos, "again", lab.board, lab.ref))
+    assert again.state == "completed"
+    assert lab.call_on(3, lab.ref, "add", 1) == "again"
+    assert lab.call_on(3, lab.ref, "value") == total + 1
+
+
+@pytest.mark.parametrize("side", ["export_fails", "import_fails"])
+@pytest.mark.parametrize(
+    ("failure", "errno", "reason"),
+    [(NoSpaceError("no room"), ENOSPC, "no room"), (KeyError("a bug"), EIO, "KeyError('a bug')")],
+)
+def test_if_state_cannot_be_moved_the_old_implementation_goes_on(
+    side: str, failure: Exception, errno: int, reason: str
+) -> None:
+    lab = SwapLab()
+    lab.touch(0, 1, 2)
+    setattr(lab.board, side, failure)
+    swap = lab.switch(3)
+    assert (swap.reason, swap.record.state) == (reason, "aborted")
+    th = lab.enter(0)
+    with pytest.raises(SwapAbortedError, match=r"no room|a bug") as raised:
+        lab.run(swap.wait(th))
+    lab.leave(th)
+    assert raised.value.errno == errno
+    assert_as_it_was(lab, swap, 3)
+
+
+def test_if_it_fails_on_an_object_that_nobody_called_nothing_has_changed_either() -> None:
+    lab = SwapLab()
+    lab.board.export_fails = NoSpaceError("no room")
+    assert_as_it_was(lab, lab.switch(0), 0)
+
+
+def test_a_part_that_fails_on_one_processor_undoes_the_swap_on_all() -> None:
+    lab = SwapLab()
+    lab.touch(0, 1, 2, 3)
+    lab.switch(0, SplitRoot(lab.cos, "parts", lab.board, lab.ref))
+    lab.touch(1, 3)
+    lab.board.import_fails = NoSpaceError("no room")
+    swap = lab.switch(0)
+    assert swap.state == "aborted"
+    assert {lab.call_on(vp, lab.ref, "add") for vp in range(4)} == {"parts"}
+    assert lab.call_on(0, lab.ref, "value") == 4 + 2 + 4
+    lab.assert_settled()
+    lab.assert_reclaimed()
+
+
+def callers_in_block(lab: SwapLab) -> tuple[Swap, Suspended, list[Suspended]]:
+    lab.touch(0, 1)
+    passer = lab.enter(1)
+    swap = lab.switch(0)
+    inside = lab.begin(3, "stay")
+    lab.leave(passer)
+    assert swap.state == "block"
+    return swap, inside, [lab.begin(vp, "add", 10) for vp in (0, 1, 2)]
+
+
+def test_a_counted_call_that_does_not_return_holds_callers_up_no_longer_than_the_deadline() -> None:
+    lab, clock = timed_lab()
+    swap, inside, waiting = callers_in_block(lab)
+    clock.ns = SECOND - 1
+    expire(lab)
+    assert swap.state == "block"
+    clock.ns = SECOND
+    expire(lab)
+    assert [each.result() for each in waiting] == ["old"] * 3
+    assert swap.reason == "1 call(s) inside have not returned"
+    assert not inside.done
+    assert lab.call_on(0, lab.ref, "add") == "old", "callers do not wait for it any more"
+    lab.open()
+    assert inside.result() == "old"
+    assert_as_it_was(lab, swap, 2 + 30 + 1)
+
+
+def test_a_late_caller_ends_a_swap_that_is_overdue_itself() -> None:
+    lab, clock = timed_lab()
+    swap, _, waiting = callers_in_block(lab)
+    clock.ns = SECOND
+    assert lab.call_on(2, lab.ref, "add") == "old"
+    assert (swap.state, [each.result() for each in waiting]) == ("aborted", ["old"] * 3)
+
+
+def test_an_uncounted_call_that_does_not_return_ends_the_swap_and_delays_nobody() -> None:
+    lab, clock = timed_lab()
+    lab.touch(0, 1)
+    inside = lab.begin(1, "stay")
+    swap = lab.switch(0)
+    assert lab.call_on(1, lab.ref, "add") == "old", "in FORWARD nobody waits"
+    clock.ns = SECOND
+    expire(lab)
+    assert swap.reason == "threads that were active when it began have not left processor(s) [1]"
+    assert not inside.done
+    assert lab.call_on(1, lab.ref, "add") == "old"
+    lab.open()
+    assert_as_it_was(lab, swap, 4)
+
+
+def test_an_export_that_does_not_end_is_not_waited_for_and_the_new_root_goes_when_it_does() -> None:
+    lab, clock = timed_lab()
+    lab.touch(0, 1)
+    lab.board.export_waits = True
+    swap = lab.switch(2)
+    assert (swap.state, swap.is_moving) == ("block", True)
+    waiting = [lab.begin(vp, "add", 10) for vp in (0, 3)]  # 3 comes too late to take part
+    clock.ns = SECOND
+    expire(lab)
+    assert swap.reason == "export or import has not ended on processor(s) [0]"
+    assert [each.result() for each in waiting] == ["old", "old"]
+    lab.sweep(8)
+    assert "new gone" not in lab.board.log, "somebody may be inside it"
+    lab.open()
+    assert_as_it_was(lab, swap, 22)
+
+
+def test_a_swap_that_is_over_in_time_is_never_aborted() -> None:
+    lab, clock = timed_lab()
+    lab.touch(0)
+    swap = lab.switch(1)
+    clock.ns = 100 * SECOND
+    expire(lab)
+    assert swap.state == "completed"
+
+
+# In virtual time
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_watchdog_keeps_the_deadline_in_a_deterministic_run(seed: int) -> None:
+    machine = Machine(MachineConfig(processors=4, seed=seed))
+    cos = COSMgr(machine)
+    board = Board()
+    ref = version(cos, "old", board).ref
+    waits: list[int] = []
+    swaps: list[Swap] = []
+
+    async def passer(th: Thread) -> None:
+        """Keep the swap in FORWARD for a while: this thread was active when it began."""
+        cos.activate(th)
+        await th.deref(ref).add(th, 0)
+        await th.sleep(100_000)
+        cos.deactivate(th)
+
+    async def swapper(th: Thread) -> None:
+        cos.activate(th)
+        await th.sleep(20_000)
+        swap = await cos.switch(th, ref, version(cos, "new", board, ref), deadline=500_000)
+        swaps.append(swap)
+        cos.deactivate(th)
+        with pytest.raises(SwapAbortedError) as raised:
+            await swap.wait(th)
+        assert raised.value.errno == ETIMEDOUT
+        board.open(th)
+
+    async def caller(th: Thread) -> None:
+        for _ in range(40):
+            cos.activate(th)
+            began = th.proc.clock
+            assert await th.deref(ref).add(th) == "old"
+            waits.append(th.proc.clock - began)
+            cos.deactivate(th)
+            await th.sleep(25_000)
+
+    async def stuck(th: Thread) -> None:
+        await th.sleep(60_000)
+        cos.activate(th)
+        await th.deref(ref).stay(th)
+        cos.deactivate(th)
+
+    machine.spawn(VP(1), passer)
+    machine.spawn(VP(3), stuck)  # counted, as it comes during FORWARD
+    machine.spawn(VP(0), swapper)
+    for vp in range(3):
+        machine.spawn(VP(vp), caller)
+    machine.run()
+    assert (swaps[0].state, swaps[0].reason) == ("aborted", "1 call(s) inside have not returned")
+    assert 400_000 < max(waits) < 500_000 + 50_000
+    assert swaps[0].record.cycles < 2 * 500_000 + 50_000
