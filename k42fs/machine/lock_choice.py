@@ -9,9 +9,9 @@ A machine has one choice, `machine.lock_kind`, for the locks that are made from 
 experiment E1 of `validation/`. Who makes a lock asks `make_lock` for one, in at least LOCK_BYTES on a line of its own.
 
 Only locks whose holders never block can be chosen, as a spinner keeps its processor: were the holder one of its own
-threads, it would never run again (a deterministic run then raises DeadlockError). So those that are held while other objects make their reps, while programs answer,
-or over whole operations (the roots' locks, a tree's rename mutex, a name client's lock) stay as they are; and with
-spin locks the calls below a held one must not block either.
+threads, it would never run again (a deterministic run then raises DeadlockError). So those that are held while other
+objects make their reps, while programs answer, or over whole operations (the roots' locks, a tree's rename mutex, a
+name client's lock) stay as they are; and with spin locks the calls below a held one must not block either.
 """
 
 from __future__ import annotations

@@ -98,9 +98,13 @@ def granted(
     it, *th* has waited in virtual time only, for who had it last. *is_blocked*: whether *th* blocked; without it,
     as one would that waits so long.
     """
-    trace = _trace(lock, th)
+    trace = lock.trace
+    if trace is None or lock.addr not in trace.tracer.named:
+        trace = _named(lock, th)
     emit = th.proc.emit
-    frame = _outside(sys._getframe(1))
+    frame = sys._getframe(2)  # 1 is the lock's own
+    while frame.f_code.co_filename in _OWN and frame.f_back is not None:
+        frame = frame.f_back
     site = trace.tracer.numbers.site_of(frame)
     if trace.vp != NO_VP:
         from_vp = trace.vp
@@ -128,7 +132,9 @@ def granted(
 
 def released(lock: LockBase, th: Thread, held: int) -> None:
     """*th* gave *lock* up after *held* cycles. Where locks keep no times, the recording's are taken."""
-    trace = _trace(lock, th)
+    trace = lock.trace
+    if trace is None or lock.addr not in trace.tracer.named:
+        trace = _named(lock, th)
     if site := trace.readers.pop(th, 0):
         if not trace.readers:
             trace.site = site
@@ -142,11 +148,8 @@ def holder_of(lock: LockBase) -> int:
     return 0 if lock.trace is None else lock.trace.holder
 
 
-def _trace(lock: LockBase, th: Thread) -> LockTrace:
-    """Return *lock*'s part in the recording; at its first event there, name the lock."""
-    trace = lock.trace
-    if trace is not None and lock.addr in trace.tracer.named:
-        return trace
+def _named(lock: LockBase, th: Thread) -> LockTrace:
+    """Give *lock*, at its first event in a recording, its name and its part there; return the part."""
     tracer = lock.machine.tracer
     trace = lock.trace = LockTrace(tracer)
     tracer.named.add(lock.addr)
@@ -162,13 +165,6 @@ def _trace(lock: LockBase, th: Thread) -> LockTrace:
             emit.clust_obj_object_name(number, numbers.constant(type_name), numbers.string(label))
     emit.lock_lock_name(lock.addr, number, numbers.constant(lock.name), numbers.constant(lock.kind))
     return trace
-
-
-def _outside(frame: FrameType) -> FrameType:
-    """Return the nearest frame that is no lock's."""
-    while frame.f_code.co_filename in _OWN and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
 
 
 def _callers(tracer: Tracer, frame: FrameType | None, site: int) -> tuple[int, int, int]:
