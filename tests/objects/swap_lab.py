@@ -200,6 +200,7 @@ class SwapLab(Lab):
         super().__init__(processors, **options)
         self.board = Board()
         self.ref = version(self.cos, "old", self.board).ref
+        self.passer: Any = None
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> Suspended:
         """Begin a step that is to wait."""
