@@ -67,6 +67,18 @@ def put_on(th: Thread) -> None:
         emit.exception_context(*context_of(th))
 
 
+def run(th: Thread) -> None:
+    """Live: *th* goes on, on its processor."""
+    th.proc.current = th
+    put_on(th)
+
+
+def park(th: Thread) -> None:
+    """Live: *th* waits."""
+    th.proc.current = None
+    take_off(th, is_over=False)
+
+
 def take_off(th: Thread, is_over: bool) -> None:
     """*th* has ended, or waits; nobody else runs on its processor yet."""
     proc = th.proc

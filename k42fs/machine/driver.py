@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k42fs.ids import VP
-from k42fs.machine import contexts
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
@@ -90,6 +89,7 @@ class Machine:
         self.charger = parts.make_charger(self) if parts.make_charger else None
         self._threads = self._furthest = 0
         self._base_clocks: dict[VP, int] = {}
+        self._window = config.live_window_cycles
         self._reset_at = self._late_before = 0
         self._scheduler = parts.make_scheduler(self)
         self._live = LiveDriver(self)
@@ -111,41 +111,34 @@ class Machine:
         Housekeeping is charged like any other work, but not counted as an operation.
         """
         proc = self.processors[vp]
-        proc.idle_until(self._furthest - self.config.live_window_cycles)
-        if proc.free_threads:
-            th = proc.free_threads.pop()
-        else:
-            th = self.new_thread(vp)
-            if proc.on.control:
-                self.trace.made(th)
-        proc.current = th
+        if proc.clock < self._furthest - self._window:
+            proc.idle_until(self._furthest - self._window)
+        th = proc.free_threads.pop() if proc.free_threads else self.new_thread(vp)
         proc.operations += not is_housekeeping
         if self.pace.hot and not is_housekeeping:
             self.pace.entered(proc)
         proc.ring.append((proc.clock, ENTER, th.number))
         if proc.on.control:
-            contexts.put_on(th)
+            self.trace.entered(th)
         return th
 
     def leave(self, th: Thread) -> None:
         """End th's operation. A thread that is still parked goes on by itself and is not used again."""
         proc = th.proc
-        self._furthest = max(self._furthest, proc.clock)
+        if proc.clock > self._furthest:
+            self._furthest = proc.clock
         if self.pace.hot or proc.spin != proc.spin_seen:
             self.pace.left(proc)
-        if proc.current is th:
-            proc.current = None
-            if proc.on.control:
-                contexts.take_off(th, is_over=True)
+        if proc.on.control:
+            self.trace.left(th)
         if th.suspended is None:
             if th.held:
                 raise AssertionError(f"{th!r} leaves while it holds {th.held!r}")
             th.creds = None
             th.unblocked = False
             proc.free_threads.append(th)
-        self._live.run_woken()
-        if proc.on.control:
-            self.trace.poll(proc)
+        if self._live.woken:
+            self._live.run_woken()
 
     def drive(self, coro: Coroutine[Any, Any, T]) -> T:
         """Run an operation to its end and return its value.

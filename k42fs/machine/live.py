@@ -68,7 +68,7 @@ class LiveDriver:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._woken: list[tuple[int, int, Thread, Any, BaseException | None]] = []
+        self.woken: list[tuple[int, int, Thread, Any, BaseException | None]] = []
         self._serial = 0
         self._is_running = False
         self.parked: set[Thread] = set()
@@ -99,9 +99,9 @@ class LiveDriver:
         th.coro = coro
         th.suspended = operation = Suspended(th, coro, on_done)
         self.parked.add(th)
-        if th.proc.current is th:
-            self._take_off(th)
-        if self._woken:
+        if th.proc.on.control and th.proc.current is th:
+            contexts.park(th)
+        if self.woken:
             self.run_woken()
         return operation
 
@@ -132,7 +132,7 @@ class LiveDriver:
         """Let *th* go on at virtual time *at*, with the *value* or *error* it waited for."""
         th.state = READY
         self._serial += 1
-        heappush(self._woken, (at, self._serial, th, value, error))
+        heappush(self.woken, (at, self._serial, th, value, error))
 
     def run_woken(self) -> None:
         """Let everyone who was woken run until nobody is left, unless somebody is running already."""
@@ -140,19 +140,17 @@ class LiveDriver:
             return
         self._is_running = True
         try:
-            while self._woken:
-                at, _, th, value, error = heappop(self._woken)
+            while self.woken:
+                at, _, th, value, error = heappop(self.woken)
                 th.proc.idle_until(at)
-                before, th.proc.current = th.proc.current, th
+                before = th.proc.current
                 if th.proc.on.control:
-                    contexts.put_on(th)
+                    contexts.run(th)
                 if th.has_mail:
                     self._machine.take_mail(th)
                 self._resume(th, value, error)
-                if before is not None and before is not th:  # it let others run, or has not left yet
-                    th.proc.current = before
-                    if th.proc.on.control:
-                        contexts.put_on(before)
+                if th.proc.on.control and before is not None and before is not th:
+                    contexts.run(before)  # it let others run, or has not left yet
         finally:
             self._is_running = False
 
@@ -178,13 +176,8 @@ class LiveDriver:
         except Exception as exc:
             self._end(th, operation, None, exc)
         else:
-            self._take_off(th)
-
-    def _take_off(self, th: Thread) -> None:
-        """*th* is parked. One that has ended is its processor's current one until it leaves."""
-        th.proc.current = None
-        if th.proc.on.control:
-            contexts.take_off(th, is_over=False)
+            if th.proc.on.control:  # if it has ended it is its processor's current one until it leaves
+                contexts.park(th)
 
     def _end(self, th: Thread, operation: Suspended, value: object, error: BaseException | None) -> None:
         self.parked.discard(th)
@@ -197,4 +190,4 @@ class LiveDriver:
             th.state = FINISHED
             th.coro.close()
         self.parked.clear()
-        self._woken.clear()
+        self.woken.clear()

@@ -74,6 +74,7 @@ class MachineTrace:
         self._tracer: Tracer | None = None
         self._beat_at = 0
         self._told_contexts = self._told_processes = False
+        self._named_threads: set[int] = set()
 
     @property
     def tracer(self) -> Tracer:
@@ -120,6 +121,7 @@ class MachineTrace:
 
     def _describe_machine(self, tracer: Tracer) -> None:
         """Name the threads that are on processors, or will be again."""
+        self._named_threads = {th.number for th in self._threads()}
         for th in self._threads():
             th.proc.emit.scheduler_thread_name(th.number, tracer.numbers.string(th.name))
 
@@ -143,6 +145,9 @@ class MachineTrace:
         if on.user and not self._told_processes:
             self._tell_processes()
         self._told_contexts, self._told_processes = on.exception, on.user
+        if machine.live and not mask:
+            for proc in machine.processors:  # nobody keeps it while nothing is recorded
+                proc.current = None
         for changed in self.on_mask:
             changed(mask)
 
@@ -165,6 +170,21 @@ class MachineTrace:
             emit.scheduler_thread_create(th.number, 0 if fn is None else numbers.site_of_function(fn))
         if on.user and th.pid == BASE_SERVER + th.number:
             emit.user_spawn(th.pid, BASE_SERVER, 0, name)
+
+    def entered(self, th: Thread) -> None:
+        """A live operation begins."""
+        if th.number not in self._named_threads:
+            self._named_threads.add(th.number)
+            self.made(th)
+        contexts.run(th)
+
+    def left(self, th: Thread) -> None:
+        """A live operation has ended."""
+        proc = th.proc
+        if proc.current is th:
+            proc.current = None
+            contexts.take_off(th, is_over=True)
+        self.poll(proc)
 
     def served(self, pid: int, name: str) -> None:
         """There is a new server that can be called."""

@@ -88,9 +88,8 @@ class Pace:
     def resume(self, th: Thread) -> None:
         """*th*'s operation goes on. If it still should not, do not count on those that it waited for."""
         self._held.pop(th, None)
-        th.proc.current = th  # others may have been there meanwhile
         if th.proc.on.control:
-            contexts.put_on(th)
+            contexts.run(th)  # others may have been there meanwhile
         if not self.is_ahead(th):
             return
         self._credit -= 1

@@ -70,7 +70,9 @@ class Processor:
         self.on: Switches = ALL_OFF
         self.emit: Emitters = SILENT
         self.free_threads: list[Thread] = []  # LIFO: the hottest stack first
-        self.current: Thread | None = None  # who is on it, and not parked
+        self.current: Thread | None = (
+            None  # who is on it, and not parked; live, only while something is recorded
+        )
         # Of the deterministic driver:
         self.ready: list[tuple[int, int, Thread]] = []  # heap of (ready at, serial, thread): FIFO by time
         self.posted_at = -1  # when the driver's heap wakes it; -1: not at all
