@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
 from k42fs.personality import control_text, control_trace
+from k42fs.personality.control_metrics import reader
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
 from k42fs.personality.live_objects import LIVE_ROWS_MAX, Told, changes
@@ -84,6 +85,7 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         b"mounts.json": ControlFile(lambda: _json(system.listing()[1])),
         b"resolve": _transaction(partial(Resolving, system, resolution_text), f"{RESOLVE_USAGE}\n".encode()),
         b"resolve.json": _transaction(partial(Resolving, system, _json), _json({"usage": RESOLVE_USAGE})),
+        b"metrics": ControlFile(reader(face)),
         b"top.json": _repeated(Repeated(Seen, Looks(face).snapshot, _json, TOP_ROWS_MAX)),
         b"live.json": _repeated(Repeated[Told](dict, partial(changes, face), _json, LIVE_ROWS_MAX)),
         **_shown("traceMask", trace.mask, control_trace.mask_text, trace.change_mask, trace.flush),
