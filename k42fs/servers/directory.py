@@ -31,6 +31,7 @@ from k42fs.errors import (
     TargetIsDirectoryError,
 )
 from k42fs.machine.layout import Script
+from k42fs.servers import fs_trace
 from k42fs.servers.credentials import ROOT, SEARCH, WRITE, check_may, check_remove
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
@@ -111,6 +112,8 @@ class Directory(FileObject):
             self._check_add(th)
             await self.names.recall(th, name)
             file = await self.tree.fs.make(th, self.file, name, stat.S_IFREG | mode & 0o7777)
+            if th.proc.on.control:
+                self.tree.known.learn(self.file, name, file)
             made = self.tree.make_object(th, file)
             await made.root.charge_create(th)
             of = made.add_client(th, flags)  # without its lock: nobody can know it before the name is free
@@ -234,6 +237,8 @@ class Directory(FileObject):
     async def delete_if_unused(self, th: Thread) -> None:
         """Delete the directory if its name, last handle and last hold are gone."""
         if await self.unmake_if(th, dead=True) is Verdict.FREED:
+            if th.proc.on.fs:
+                fs_trace.unmade(th, self.tree, self.file, self.ref, "delete_file")
             await self.tree.fs.delete_file(th, self.file)
             self.tree.free_lists.discard(th.vp, self.ref)
             await self.tree.cos.destroy(th, self.ref)
@@ -242,6 +247,8 @@ class Directory(FileObject):
         """Make a cold token of the directory, unless it was used lately."""
         verdict = await self.unmake_if(th, dead=False)
         if verdict is Verdict.FREED:
+            if th.proc.on.fs:
+                fs_trace.unmade(th, self.tree, self.file, self.ref, "try_destroy")
             await self.tree.cos.destroy(th, self.ref)
         return verdict
 

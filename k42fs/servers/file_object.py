@@ -48,6 +48,10 @@ class FileObject:
         """What statistics and traces call it."""
         return f"{type(self).__name__} {self.file.ino}"
 
+    def trace_name(self) -> str:
+        """What recordings call it: by its path, where that is known."""
+        return self.tree.known.describe(self.file)
+
     async def get_status(self, th: Thread) -> FSFile:
         """The inode, whose attributes agree with each other at this moment."""
         await self.lock.acquire(th)

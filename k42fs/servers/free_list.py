@@ -114,6 +114,8 @@ class FreeLists:
     ) -> int:
         """Ask the *count* oldest objects to go, as far as they are no younger than *limit*; how many went."""
         freed = 0
+        if th.proc.on.fs:
+            th.proc.emit.fs_try_destroy_free_files_started(self._addrs[th.vp])
         for _ in range(count):
             await th.touch(DEQUEUE, self._addrs[th.vp])
             if not mine:
@@ -132,4 +134,6 @@ class FreeLists:
                 mine.setdefault(ref, (th.now_ns(), file))
             freed += verdict is Verdict.FREED
         self.freed += freed
+        if th.proc.on.fs:
+            th.proc.emit.fs_try_destroy_free_files_finished(self._addrs[th.vp], freed)
         return freed

@@ -23,6 +23,7 @@ from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.lock_choice import make_lock
 from k42fs.machine.locks import FairBLock, RWLock
+from k42fs.servers import fs_trace
 from k42fs.servers.file_ops import FileOps
 from k42fs.servers.free_list import FreeLists
 from k42fs.servers.fs_file import FileSystem, FSFile
@@ -68,6 +69,7 @@ class FileSystemGlobal:
         self.modelled = machine.model == "full"
         self.fs = fs
         self.policy = policy
+        self.known = fs_trace.KnownNames()
         self.check = check
         self.ops = FileOps(fs, check)
         self.multi_links = MultiLinkManager(machine)
@@ -103,6 +105,8 @@ class FileSystemGlobal:
         policy = self.policy
         made = (policy.directory if file.is_dir else policy.file)(file)(self, file, th.vp)
         file.obj_ref = made.ref
+        if th.proc.on.fs:
+            fs_trace.made(th, self, file)
         return made
 
     async def object_ref(self, th: Thread, file: FSFile) -> Ref:

@@ -34,11 +34,12 @@ from k42fs.errors import (
     TargetIsDirectoryError,
 )
 from k42fs.ids import Ref
+from k42fs.servers import fs_trace
 from k42fs.servers.credentials import ROOT, SEARCH, check_may
 from k42fs.servers.fs_file import NAME_MAX, NO_REF, FileSystem, FSFile
 from k42fs.servers.makers import default_policy
 from k42fs.servers.open_file import DirHandle, OpenFile
-from k42fs.servers.rename import Rename, Rmdir
+from k42fs.servers.rename import EXCHANGE, Rename, Rmdir
 from k42fs.servers.tree_files import CALL, TreeFiles
 from k42fs.servers.walk import Walk
 
@@ -94,6 +95,8 @@ class NameTree(TreeFiles):
         while True:
             ref = directory.obj_ref or await self._directory(th, directory)
             try:
+                if th.proc.on.control:
+                    return await fs_trace.looked_up(th, self.tree, directory, ref, name)
                 return await th.deref(ref).lookup(th, name)  # type: ignore[no-any-return]
             except DeletedObjectError:
                 if directory.obj_ref == ref:
@@ -143,6 +146,8 @@ class NameTree(TreeFiles):
                     if file.nlink:
                         raise
                     continue  # it was removed since
+            elif th.proc.on.fs:
+                fs_trace.opened(th, self.tree, of, flags)
             return file, of
 
     async def mknod(self, th: Thread, directory: FSFile, name: bytes, mode: int, rdev: int = 0) -> FSFile:
@@ -171,6 +176,8 @@ class NameTree(TreeFiles):
             NameExistsError, NotPermittedError (a directory), TooManyLinksError
         """
         _check_new(name)
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "link")
         await self._on_dir(th, directory, "link", file, name)
         return file
 
@@ -189,6 +196,8 @@ class NameTree(TreeFiles):
             except DeletedObjectError:
                 if directory.obj_ref == ref:
                     raise
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "unlink")
         if stat.S_ISLNK(file.mode):
             await self._report_moved(th, file)
         if not file.nlink:
@@ -217,6 +226,12 @@ class NameTree(TreeFiles):
         await th.touch(CALL, self.addr)
         job = Rename(self.tree, _a_directory(old_dir), old, _a_directory(new_dir), new, flags)
         moved, replaced = await job.run(th)
+        if th.proc.on.control:
+            self.tree.known.learn(new_dir, new, moved)
+            if replaced is not None and flags & EXCHANGE:
+                self.tree.known.learn(old_dir, old, replaced)
+            if th.proc.on.fs:
+                fs_trace.named(th, self.tree.cos, moved, "rename")
         if not (moved.is_regular and (replaced is None or replaced.is_regular)):
             await self._report_moved(th, moved, replaced)
         if replaced is not None and not replaced.nlink:
@@ -240,7 +255,10 @@ class NameTree(TreeFiles):
 
     async def open_dir(self, th: Thread, file: FSFile) -> DirHandle:
         """Open a directory."""
-        return await self._on_dir(th, file, "open_dir")  # type: ignore[no-any-return]
+        handle: DirHandle = await self._on_dir(th, file, "open_dir")
+        if th.proc.on.fs:
+            fs_trace.opened(th, self.tree, handle)
+        return handle
 
     async def read_dir(
         self, th: Thread, handle: DirHandle, offset: int, limit: int = READ_DIR_BATCH
@@ -249,11 +267,15 @@ class NameTree(TreeFiles):
 
         Offsets are > 2, and good for ever: what is made or removed meanwhile disturbs nothing else.
         """
+        if th.proc.on.fs:
+            fs_trace.used(th, handle, "read_dir")
         return await th.deref(handle.ref).read_dir(th, offset, limit)  # type: ignore[no-any-return]
 
     async def release_dir(self, th: Thread, handle: DirHandle) -> None:
         """Close a directory."""
         await th.deref(handle.ref).release_dir(th)
+        if th.proc.on.fs:
+            fs_trace.closed(th, handle)
         if not handle.file.nlink:
             await self.tree.reap(th, handle.file)
 
@@ -290,7 +312,10 @@ class NameTree(TreeFiles):
         self, th: Thread, directory: FSFile, name: bytes, mode: int, rdev: int, target: bytes
     ) -> FSFile:
         _check_new(name)
-        return await self._on_dir(th, directory, "make", name, mode, rdev, target)  # type: ignore[no-any-return]
+        file: FSFile = await self._on_dir(th, directory, "make", name, mode, rdev, target)
+        if th.proc.on.control:
+            self.tree.known.learn(directory, name, file)
+        return file
 
 
 def _check_new(name: bytes) -> None:

@@ -42,6 +42,7 @@ from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
+from k42fs.servers import fs_trace
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
 from k42fs.servers.file_object import FileObject
@@ -348,6 +349,8 @@ class ServerFile(FileObject):
                 self.lock.release(th)
             await self.tree.cos.destroy(th, cache)
             done = 1
+        if th.proc.on.fs:
+            fs_trace.unmade(th, self.tree, self.file, self.ref, "try_destroy")
         await self.tree.cos.destroy(th, self.ref)
         return Verdict.FREED
 
@@ -368,6 +371,8 @@ class ServerFile(FileObject):
 
     async def _delete(self, th: Thread) -> None:
         """Free the inode, which nothing leads to, and this object, which is unmade."""
+        if th.proc.on.fs:
+            fs_trace.unmade(th, self.tree, self.file, self.ref, "delete_file")
         await self.tree.fs.delete_file(th, self.file)
         if self.cache_ref:
             await self.tree.cos.destroy(th, self.cache_ref)

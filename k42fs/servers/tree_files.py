@@ -21,7 +21,7 @@ from k42fs.errors import (
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.root import SingleRepRoot
-from k42fs.servers import posix_acl
+from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import ROOT, check_changes
 from k42fs.servers.free_list import AGE_MAX_NS
@@ -83,6 +83,8 @@ class TreeFiles:
 
     async def get_status(self, th: Thread, file: FSFile) -> FSFile:
         """The inode, its attributes agreeing with each other. A cold inode stays a token."""
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "get_status")
         await th.touch(CALL, self.addr)
         while True:
             ref = file.obj_ref
@@ -103,6 +105,11 @@ class TreeFiles:
         Raises:
             TargetIsDirectoryError, InvalidArgumentError: a size for what is no regular file.
         """
+        if th.proc.on.fs:
+            if open_file is not None:
+                fs_trace.used(th, open_file, "set_attributes")
+            else:
+                fs_trace.named(th, self.tree.cos, file, "set_attributes")
         await th.touch(CALL, self.addr)
         if changes.size is not None:
             if file.is_dir:
@@ -123,11 +130,15 @@ class TreeFiles:
 
     async def get_xattr(self, th: Thread, file: FSFile, name: bytes) -> bytes:
         """An extended attribute's value, or NoDataError."""
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "get_xattr")
         await th.touch(CALL, self.addr)
         return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.get_xattr, name)
 
     async def set_xattr(self, th: Thread, file: FSFile, name: bytes, value: bytes, flags: int = 0) -> None:
         """Set an extended attribute; *flags*: XATTR_CREATE 1, XATTR_REPLACE 2."""
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "set_xattr")
         await th.touch(CALL, self.addr)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_xattr, name, value, flags)
         if file.is_dir and name == posix_acl.ACCESS:
@@ -135,11 +146,15 @@ class TreeFiles:
 
     async def list_xattr(self, th: Thread, file: FSFile) -> list[bytes]:
         """The names of all extended attributes."""
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "list_xattr")
         await th.touch(CALL, self.addr)
         return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.list_xattr)
 
     async def remove_xattr(self, th: Thread, file: FSFile, name: bytes) -> None:
         """Remove an extended attribute, or NoDataError."""
+        if th.proc.on.fs:
+            fs_trace.named(th, self.tree.cos, file, "remove_xattr")
         await th.touch(CALL, self.addr)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.remove_xattr, name)
         if file.is_dir and name == posix_acl.ACCESS:
@@ -170,15 +185,21 @@ class TreeFiles:
                 raise NameNotFoundError(f"{file!r} was deleted")
             ref = file.obj_ref or await self.tree.object_ref(th, file)
             try:
-                return await th.deref(ref).open(th, flags)  # type: ignore[no-any-return]
+                of: OpenFile = await th.deref(ref).open(th, flags)
             except DeletedObjectError:
                 if file.obj_ref == ref:
                     raise
+                continue
+            if th.proc.on.fs:
+                fs_trace.opened(th, self.tree, of, flags)
+            return of
 
     async def read(self, th: Thread, of: OpenFile, offset: int | None, size: int) -> bytes:
         """Up to *size* bytes at *offset*; None: at the open file's own offset, which moves."""
         if self.tree.check and not of.is_readable:
             raise BadHandleError("not open for reading")
+        if th.proc.on.fs:
+            fs_trace.used(th, of, "read")
         return await th.deref(of.ref).read(th, of, offset, size)  # type: ignore[no-any-return]
 
     async def write(
@@ -192,18 +213,26 @@ class TreeFiles:
         """
         if self.tree.check and not of.is_writable:
             raise BadHandleError("not open for writing")
+        if th.proc.on.fs:
+            fs_trace.used(th, of, "write")
         return await th.deref(of.ref).write(th, of, offset, data)  # type: ignore[no-any-return]
 
     async def seek(self, th: Thread, of: OpenFile, offset: int, whence: int) -> int:
         """Move the open file's own offset; where it is now."""
+        if th.proc.on.fs:
+            fs_trace.used(th, of, "seek")
         return await th.deref(of.ref).seek(th, of, offset, whence)  # type: ignore[no-any-return]
 
     async def fsync(self, th: Thread, of: OpenFile, datasync: bool = False) -> None:
         """Make an open file durable."""
+        if th.proc.on.fs:
+            fs_trace.used(th, of, "sync")
         await th.deref(of.ref).sync(th, datasync)
 
     async def release(self, th: Thread, of: OpenFile) -> None:
         """Close an open file."""
+        if th.proc.on.fs:
+            fs_trace.closed(th, of)
         if await th.deref(of.ref).release(th, of):
             lists = self.tree.free_lists
             await lists.add(th, of.ref, of.file)

@@ -95,6 +95,8 @@ class Walk:
 
     async def _go_down(self, th: Thread, name: bytes, follow: bool) -> None:
         file, lock = await self._tree.call(th, self._at, "step", name)
+        if th.proc.on.control:
+            self._tree.known.learn(self._at, name, file)
         if stat.S_ISLNK(file.mode) and (follow or self._rest):
             await self._follow(th, file)
             return

@@ -18,7 +18,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import FileTooBigError, NoDataError, NoSpaceError
-from k42fs.servers import posix_acl
+from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import ROOT
 from k42fs.servers.fs_file import DEAD, FSFile, FsStatus
@@ -70,6 +70,8 @@ class RamFS(RamNames):
 
     async def delete_file(self, th: Thread, file: FSFile) -> None:
         """Free an inode with its data and give its number back."""
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_delete_file(file.ino)
         assert file.nlink == 0, f"{file!r} still has names"
         assert file.holds == 0, f"{file!r} is held {file.holds} times"
         file.holds = DEAD
@@ -93,6 +95,8 @@ class RamFS(RamNames):
 
     async def set_attributes(self, th: Thread, file: FSFile, changes: AttrChanges) -> None:
         """Set mode, owner and times as given, and ctime."""
+        if th.proc.on.fs:
+            fs_trace.ram_set_attributes(th, file, changes)
         await th.touch(WRITE_STATUS, file.addr)
         if changes.mode is not None:
             if file.xattrs is not None:
@@ -189,6 +193,8 @@ class RamFS(RamNames):
         """
         assert type(file) is RamFile
         size = len(data)
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_start_write(file.ino, offset, size, 1)
         if offset + size > FILE_MAX:
             if offset >= FILE_MAX:
                 raise FileTooBigError(f"offset {offset}: files end at {FILE_MAX}")
@@ -224,6 +230,8 @@ class RamFS(RamNames):
     async def truncate(self, th: Thread, file: FSFile, size: int) -> None:
         """Set the length; what lies past it is given back."""
         assert type(file) is RamFile
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_f_truncate(file.ino, size)
         if size > FILE_MAX:
             raise FileTooBigError(f"length {size}: files end at {FILE_MAX}")
         await th.touch(CUT_DATA, file.addr)

@@ -15,7 +15,7 @@ from zlib import crc32
 from k42fs.errors import DirectoryNotEmptyError, NameNotFoundError, NoSpaceError, TooManyLinksError
 from k42fs.ids import VP, Addr
 from k42fs.machine.layout import Kind
-from k42fs.servers import posix_acl
+from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.credentials import ROOT, creation_owner
 from k42fs.servers.fs_file import FileSystem, FSFile
 from k42fs.servers.ramfs import xattr
@@ -77,9 +77,14 @@ class RamNames(FileSystem):
     async def lookup(self, th: Thread, directory: FSFile, name: bytes) -> FSFile | None:
         """The inode called *name*, or None."""
         assert type(directory) is RamDir
+        if th.proc.on.fs:
+            fs_trace.ram_lookup(th, directory, name)
         await th.touch(FIND, directory.addr, self._slot(directory, name))
         entry = directory.entries.by_name.get(name)
-        return None if entry is None else entry.file
+        file = None if entry is None else entry.file
+        if th.proc.on.fs:
+            fs_trace.ram_found(th, directory, name, file)
+        return file
 
     async def make(
         self, th: Thread, directory: FSFile, name: bytes, mode: int, rdev: int = 0, target: bytes = b""
@@ -111,6 +116,8 @@ class RamNames(FileSystem):
             await th.touch(NUMBER_BLOCK, self._space.shared)
         file = _KINDS.get(kind, RamNode)(ino, generation, mode, creds.uid, gid, th.now_ns())
         file.xattrs = xattrs
+        if th.proc.on.fs:
+            fs_trace.ram_make(th, directory, name, file)
         self._place(file, vp)
         if kind == stat.S_IFDIR:
             assert type(file) is RamDir
@@ -132,6 +139,8 @@ class RamNames(FileSystem):
     async def link(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> None:
         """Add a name to *file*."""
         assert type(directory) is RamDir
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_link(file.ino, directory.ino, fs_trace.text(th, name))
         await th.touch(LINK, file.addr)
         await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
         if file.nlink == 0 or directory.nlink == 0:
@@ -146,6 +155,8 @@ class RamNames(FileSystem):
     async def unlink(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> int:
         """Take a name of *file* away; the links that remain."""
         assert type(directory) is RamDir
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_unlink(directory.ino, file.ino, fs_trace.text(th, name))
         await th.touch(LINK, file.addr)
         await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
         directory.entries.remove(name)
@@ -157,6 +168,8 @@ class RamNames(FileSystem):
         """Take an empty directory's name away."""
         assert type(directory) is RamDir
         assert type(child) is RamDir
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_rmdir(directory.ino, fs_trace.text(th, name))
         await th.touch(LINK, child.addr)
         await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
         if child.entries.by_name:
@@ -178,6 +191,8 @@ class RamNames(FileSystem):
         """Move a name; what it replaces loses a link in the same step."""
         assert type(old_dir) is RamDir
         assert type(new_dir) is RamDir
+        if th.proc.on.fs:
+            fs_trace.ram_rename(th, old_dir, old, file, new_dir, new)
         await th.touch(LINK, file.addr)
         if replaced is not None:
             await th.touch(LINK, replaced.addr)
@@ -217,6 +232,9 @@ class RamNames(FileSystem):
         """Swap what two names mean."""
         assert type(old_dir) is RamDir
         assert type(new_dir) is RamDir
+        if th.proc.on.fs:
+            fs_trace.ram_rename(th, old_dir, old, file, new_dir, new)
+            fs_trace.ram_rename(th, new_dir, new, other, old_dir, old)
         await th.touch(LINK, file.addr)
         await th.touch(LINK, other.addr)
         await th.touch(ADD_NAME, old_dir.addr, self._slot(old_dir, old))
@@ -235,6 +253,8 @@ class RamNames(FileSystem):
     ) -> list[tuple[bytes, FSFile, int]]:
         """Up to *limit* entries after *cookie*, oldest first."""
         assert type(directory) is RamDir
+        if th.proc.on.fs:
+            th.proc.emit.fs_ramfs_get_dents(directory.ino, cookie)
         await th.touch(SCAN, directory.addr)
         found = directory.entries.after(cookie, limit)
         if self._modelled and found:
