@@ -45,25 +45,47 @@ _DRIVERS: Final = tuple(f"{_HERE}{name}.py" for name in ("driver", "live", "sche
 _WRAPPERS: Final = ("/k42fs/objects/traced_table.py",)
 
 
+class Taken:
+    """Who was the last to take something: from `site`, on processor `vp`. And who was the last before on another."""
+
+    __slots__ = ("other_site", "other_vp", "site", "vp")
+
+    def __init__(self) -> None:
+        self.site = self.other_site = 0
+        self.vp = self.other_vp = NO_VP
+
+    def by(self, vp: int, site: int) -> None:
+        """It was taken once more."""
+        if vp != self.vp:
+            self.other_vp, self.other_site = self.vp, self.site
+            self.vp = vp
+        self.site = site
+
+    def before(self, vp: int) -> tuple[int, int]:
+        """Return processor and site of who may be in *vp*'s way: its own takings are not, as they are over."""
+        is_own = vp == self.vp and self.other_vp != NO_VP
+        return (self.other_vp, self.other_site) if is_own else (self.vp, self.site)
+
+
 class LockTrace:
-    """A lock's part in a recording. `site` is where it was taken last, `vp` by which processor, `since` when.
+    """A lock's part in a recording: its takings, of them those that were no reader's, and when the last was.
 
     `readers`: where those took it who read it now, the first first.
     """
 
-    __slots__ = ("readers", "since", "site", "tracer", "vp")
+    __slots__ = ("readers", "since", "taken", "tracer", "written")
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
-        self.site = 0
-        self.vp = NO_VP
+        self.taken = Taken()
+        self.written = Taken()
         self.since = 0
         self.readers: dict[Thread, int] = {}
 
     @property
     def holder(self) -> int:
-        """Where it was taken by who has it, or had it last; of several readers, by the first."""
-        return next(iter(self.readers.values()), self.site)
+        """Where it was taken by who has it; of several readers, by the first."""
+        return next(iter(self.readers.values()), self.taken.site)
 
 
 class Wait:
@@ -106,13 +128,15 @@ def granted(
     while frame.f_code.co_filename in _OWN and frame.f_back is not None:
         frame = frame.f_back
     site = trace.tracer.numbers.site_of(frame)
-    if trace.vp != NO_VP:
-        from_vp = trace.vp
+    taken = trace.taken
+    if taken.vp != NO_VP:
+        from_vp = taken.vp
     if not waited:
         holder = 0
     else:
         if holder is None:
-            holder = trace.holder
+            before, holder = (trace.written if kind == READ else taken).before(th.vp)
+            from_vp = from_vp if before == NO_VP else before
         patience = lock.machine.config.patience_cycles
         if is_blocked is None:
             is_blocked = lock.blocks and waited > patience
@@ -123,11 +147,12 @@ def granted(
         else:
             emit.lock_contend_spin(lock.addr, spins, waited, *callers)
     emit.lock_acquire(lock.addr, kind, site, waited, from_vp, holder)
-    trace.vp, trace.since = th.vp, th.proc.clock
+    trace.since = th.proc.clock
+    taken.by(th.vp, site)
     if kind == READ:
         trace.readers[th] = site
-    else:
-        trace.site = site
+    elif kind == WRITE:
+        trace.written.by(th.vp, site)
 
 
 def released(lock: LockBase, th: Thread, held: int) -> None:
@@ -135,10 +160,7 @@ def released(lock: LockBase, th: Thread, held: int) -> None:
     trace = lock.trace
     if trace is None or lock.addr not in trace.tracer.named:
         trace = _named(lock, th)
-    if site := trace.readers.pop(th, 0):
-        if not trace.readers:
-            trace.site = site
-    elif th.level < 2:
+    if not trace.readers.pop(th, 0) and th.level < 2:
         held = th.proc.clock - trace.since if trace.since else 0
     th.proc.emit.lock_release(lock.addr, held)
 

@@ -146,7 +146,7 @@ class SpinLock(ExclusiveLock):
         if was_held and th.level:
             waited = proc.clock - arrival
             self._note_wait(waited)
-        self._have(th, waited, last, holder)
+        self._have(th, waited, last, holder if was_held else None)
 
     def _wait_by_clock(self, th: Thread) -> int:
         """Wait for those who had the free lock at th's time; return how long."""

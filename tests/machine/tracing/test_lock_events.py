@@ -214,6 +214,63 @@ def test_live_a_wait_in_the_past_names_who_had_it_last(tmp_path: Path) -> None:
     assert "late" in fields["site"]
 
 
+@pytest.mark.parametrize("kind", ["BLock", "tas", "BitBLock", "RWLock"])
+def test_live_a_wait_in_the_past_is_never_for_one_s_own_holding(kind: str, tmp_path: Path) -> None:
+    m = machine(2, live=True, config={"live_window_cycles": 1 << 40})
+    addr = m.memory.alloc(0, 64, Kind.GLOBAL_PADDED)
+    rw, lock = RWLock(m, addr), None if kind == "RWLock" else LOCK_KINDS[kind](m, addr)
+    recording = Recording(m, tmp_path / "t")
+
+    async def hold(th: Thread, section: int) -> None:
+        await (rw.acquire_w(th) if lock is None else lock.acquire(th))
+        th.work(section)
+        if lock is None:
+            rw.release_w(th)
+        else:
+            lock.release(th)
+
+    async def theirs(th: Thread) -> None:
+        th.work(200_000)
+        await hold(th, 100_000)
+
+    async def mine(th: Thread) -> None:
+        await hold(th, 150_000)  # comes later, but lies before; then the others' comes in between
+        await hold(th, 100)
+
+    for vp, body in ((0, theirs), (1, mine)):
+        th = m.enter(VP(vp))
+        m.drive(body(th))
+        m.leave(th)
+    *_, (_, _, fields) = only(recording.events(), "acquire")
+    assert fields["waited"] > 100_000
+    assert fields["from_vp"] == 0
+
+
+def test_live_a_reader_waits_for_the_writer_whoever_reads_meanwhile(tmp_path: Path) -> None:
+    m = machine(3, live=True)
+    lock = RWLock(m, m.memory.alloc(0, 64, Kind.GLOBAL_PADDED))
+    recording = Recording(m, tmp_path / "t")
+
+    async def write(th: Thread) -> None:
+        await lock.acquire_w(th)
+        th.work(9000)
+        lock.release_w(th)
+
+    async def read(th: Thread) -> None:
+        await lock.acquire_r(th)
+        th.work(1000)
+        lock.release_r(th)
+
+    for vp, body in ((0, write), (1, read), (2, read)):
+        th = m.enter(VP(vp))
+        th.work(500 * vp)
+        m.drive(body(th))
+        m.leave(th)
+    _, *readers = (fields for _, _, fields in only(recording.events(), "acquire"))
+    assert [("write" in fields["holder"], fields["from_vp"]) for fields in readers] == [(True, 0), (True, 0)]
+    assert all(fields["waited"] > 7000 for fields in readers)
+
+
 def test_live_who_is_parked_and_woken_tells_it_when_it_goes_on(tmp_path: Path) -> None:
     m = machine(2, live=True)
     lock = a_lock(m)
