@@ -42,7 +42,7 @@ _OWN: Final = frozenset(
     )
 )  # fmt: skip
 _DRIVERS: Final = tuple(f"{_HERE}{name}.py" for name in ("driver", "live", "scheduler"))
-_WRAPPERS: Final = ("/k42fs/objects/traced_table.py",)
+_WRAPPERS: Final = ("/k42fs/objects/traced_table.py", "/k42fs/servers/fs_trace.py")
 
 
 class Taken:
