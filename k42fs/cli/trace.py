@@ -15,6 +15,7 @@ import click
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "k42fs.cli.trace_live": ("start", "stop", "mask", "dump", "status"),
     "k42fs.cli.trace_run": ("run",),
+    "k42fs.cli.trace_objects": ("objects",),
     "k42fs.cli.trace_reports": (
         "list",
         "calls",

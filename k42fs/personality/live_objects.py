@@ -83,10 +83,10 @@ def ref_of(owner: object) -> int:
 
 
 def label_of(root: MissHandler) -> str:
-    """Return what statistics call the object: its rep's name for itself if there is one for all processors."""
-    speaker = getattr(root, "speaker", None)
-    named = getattr(speaker, "label", None) or getattr(root, "label", None)
-    return str(named()) if named is not None else root.type_name
+    """Return what statistics call the object, if its rep has a name for itself; else its kind and ref."""
+    speaker = getattr(root, "speaker", root)
+    named = getattr(speaker, "label", None) if speaker is not root else None
+    return str(named()) if named is not None else f"{root.type_name} {root.ref}"
 
 
 def implementation_of(root: MissHandler) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from tests.personality.exposition import parse
@@ -31,7 +32,7 @@ def test_it_can_be_scraped_while_the_mount_works(new_mount: Callable[..., K42Mou
     finally:
         over.set()
         worker.join()
-    for first, second in zip(scrapes, scrapes[1:], strict=False):
+    for first, second in pairwise(scrapes):
         for name in ("k42fs_requests_total", "k42fs_machine_seconds_total", "process_cpu_seconds_total"):
             for labels, value in first[name].values.items():
                 assert second[name].values[labels] >= value
