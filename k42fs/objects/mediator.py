@@ -52,8 +52,8 @@ ROOT: Final = Layout(
 MISS: Final = ROOT.script(
     "handle_miss", "r:vtable x:phase_lock r:phase w:trans_set w2:0 w:phase_lock", work=120
 )
-FLUSH: Final = ROOT.script("worker", "r:phase r:old w2:0", work=60)
-DRAINED: Final = ROOT.script("drained", "x:workers r:counts", work=30)
+FLUSH: Final = ROOT.script("worker", "w2:0", work=60)  # what it must know came with the message
+DRAINED: Final = ROOT.script("drained", "x:workers", work=30)
 COMMIT: Final = ROOT.script("commit", "w:phase r:new w2:0", work=60)
 END: Final = ROOT.script("end", "r:phase x:workers w2:0", work=40)
 
@@ -211,6 +211,7 @@ class MediatorRoot(CObjRoot):
         rep of the old object is made.
         """
         vp, swap = th.vp, self.swap
+        self.trans_set |= 1 << vp  # whoever is in here must have left before this root goes
         await th.touch(MISS, self.addr, th.proc.ltt_base + 16 * swap.ref)
         if not swap.is_over and not swap.is_moving and vp not in self.reps:
             swap.calls.count += 1  # state does not move before this miss is done
@@ -228,7 +229,6 @@ class MediatorRoot(CObjRoot):
         mediator = self.reps.get(vp)
         if mediator is None:
             return self._gate
-        self.trans_set |= 1 << vp
         th.proc.ltt[swap.ref] = mediator
         return mediator
 

@@ -7,13 +7,15 @@ mediator (mediator.py) in the global entry; from there on:
    calls meet the mediator and are counted, and waits until every thread that was active there has left: then no
    uncounted call is inside. The last worker to find that begins
 2. BLOCK on all processors. New calls wait. Once the last counted call has left, be it seen by that worker or by
-   that call's epilog, state moves: each worker exports and imports its processor's part, all in parallel.
+   that call's epilog, state moves: each worker exports and imports its processor's part, all in parallel; or one
+   of them the whole, if the form is canonical.
 3. The last worker to finish commits: COMPLETED, the new root is in the global entry. Each worker flushes its
    local entry again and wakes its processor's callers, who take an ordinary miss. The last of them ends the swap:
    a destroy that came meanwhile is done now, on the new object, and the old root and the mediator go the way
    of destroyed objects, under refs of their own.
 
-A processor that calls the object for the first time during the swap gets a worker for the steps from 2 on.
+A worker whose processor has no call in the meantime and no part of the state ends with step 1. A processor that
+calls the object during the swap and has no worker gets one for the steps from 2 on.
 
 **Abort.** If moving state fails, or FORWARD or BLOCK last longer than the deadline, the old root is put back, all
 callers are woken and find it as it was; the new one is destroyed. So a method that never returns delays the others
@@ -41,7 +43,7 @@ from k42fs.objects.implementations import implementation_name, kind_of
 from k42fs.objects.mediator import COMMIT, DRAINED, END, FLUSH, MediatedCalls, MediatorRoot
 from k42fs.objects.phases import OVER, Event, Phase, after
 from k42fs.objects.root import CObjRoot, processors
-from k42fs.objects.transfer import TransferType
+from k42fs.objects.transfer import PARTITIONED, TransferType
 from k42fs.objects.translation import ENTRY_BYTES
 from k42fs.objects.workers import start_here, start_on
 
@@ -123,8 +125,10 @@ class Swap:
         self._mediator: MediatorRoot | None = None
         self._workers: dict[VP, Thread] = {}
         self._uncounted = self.vps.bit_count()  # workers that still wait for calls that nobody counts
-        self._working = self._uncounted  # workers that have to end before the swap does
-        self._to_move = 0  # workers whose part of the state has not moved yet, once it may
+        self._staffed = set(processors(self.vps))  # where a worker has to end before the swap does
+        self._mediating: set[VP] = set()  # where a mediator may be in the entry
+        self._movers = 0  # where state moves
+        self._to_move = 0  # workers whose part has not moved yet
         self._inside: set[VP] = set()  # where export or import runs
         self._stuck: set[VP] = set()  # where it ran when the swap was aborted
         self._is_ending = False
@@ -195,7 +199,7 @@ class Swap:
 
     async def move_untouched(self, th: Thread) -> None:
         """Do it all at once, on *th*: nobody ever called the object, and nobody can meanwhile."""
-        self.vps = 1 << th.vp
+        self.vps = self._movers = 1 << th.vp
         await self._export_and_import(th)
         if self._failure is None:
             self._commit(th)
@@ -204,41 +208,54 @@ class Swap:
         await self._end(th)
 
     def take_part(self, th: Thread) -> None:
-        """*th*'s processor calls the object for the first time, while state does not move yet."""
-        if not self.vps >> th.vp & 1:
-            self.vps |= 1 << th.vp
-            self._working += 1
+        """A mediator will be in *th*'s processor's entry: somebody must flush it. State does not move yet."""
+        vp = th.vp
+        self._mediating.add(vp)
+        if vp not in self._staffed:
+            self.vps |= 1 << vp
+            self._staffed.add(vp)
             start_here(self.cos.machine, th, partial(self._work, is_full=False), "partial swap worker")
 
     def call_left(self, by: Thread) -> None:
         """A call has left: if it was the last one that is counted, state may move."""
-        if self.phase is Phase.BLOCK and not self.calls.count and not self.is_moving:
-            self.is_moving = True
-            self._to_move = self._working
-            self._wake_workers(by)
+        if self.phase is not Phase.BLOCK or self.calls.count or self.is_moving:
+            return
+        self.is_moving = True
+        if self.form in PARTITIONED:
+            self._movers = self.vps
+        elif self._workers.get(by.vp) is by:
+            self._movers = 1 << by.vp
+        else:
+            self._movers = 1 << min(self._staffed)
+        self._to_move = self._movers.bit_count()
+        self._wake_workers(by)
 
     # Workers
 
     async def _work(self, th: Thread, is_full: bool) -> None:
-        assert self._mediator is not None
-        self._workers[th.vp] = th
+        mediator, vp = self._mediator, th.vp
+        assert mediator is not None
+        self._workers[vp] = th
         if is_full and not self.is_over:
-            await self._await_uncounted(th, self._mediator)
-        while not self.is_moving and not self.is_over:
+            await self._await_uncounted(th, mediator)
+        # A worker with no part of the state and no entry to flush does not stay.
+        while not self.is_moving and not self.is_over and (self.form in PARTITIONED or vp in self._mediating):
             await th.block()
-        if not self.is_over:
-            await self._move(th)
-        while not self.is_over:
+        if self._movers >> vp & 1 and not self.is_over:
+            await self._move(th, mediator)
+        while not self.is_over and vp in self._mediating:
             await th.block()
-        await th.touch(END, self._mediator.addr, th.proc.ltt_base + ENTRY_BYTES * self.ref)
-        th.proc.ltt.pop(self.ref, None)
-        self.calls.release(th, th.vp)
-        if th.vp in self._stuck:
-            self._stuck.remove(th.vp)
+        if vp in self._mediating:
+            await th.touch(END, mediator.addr, th.proc.ltt_base + ENTRY_BYTES * self.ref)
+            th.proc.ltt.pop(self.ref, None)
+            self.calls.release(th, vp)
+        del self._workers[vp]
+        if vp in self._stuck:
+            self._stuck.remove(vp)
             await self._drop_new(th)
             return
-        self._working -= 1
-        if not self._working:
+        self._staffed.remove(vp)
+        if not self._staffed:
             await self._end(th)
 
     async def _await_uncounted(self, th: Thread, mediator: MediatorRoot) -> None:
@@ -262,7 +279,7 @@ class Swap:
             self.due = self.swaps.now(th) + self.deadline
             self.call_left(th)
 
-    async def _move(self, th: Thread) -> None:
+    async def _move(self, th: Thread, mediator: MediatorRoot) -> None:
         """Move this processor's part of the state. The last worker decides which implementation stays."""
         self._inside.add(th.vp)
         await self._export_and_import(th)
@@ -273,8 +290,7 @@ class Swap:
         if self._failure is not None:
             await self.abort(th, self._failure)
             return
-        assert self._mediator is not None
-        await th.touch(COMMIT, self._mediator.addr, self.cos.table.entry_addr(self.ref))
+        await th.touch(COMMIT, mediator.addr, self.cos.table.entry_addr(self.ref))
         if not self.is_over:
             self._commit(th)
             self._wake_workers(th)
@@ -284,8 +300,8 @@ class Swap:
         if was_inactive:
             self.cos.activate(th)
         try:
-            state = await self.old.export_state(th, self.form, self.vps)
-            await self.new.import_state(th, state, self.form, self.vps)
+            state = await self.old.export_state(th, self.form, self._movers)
+            await self.new.import_state(th, state, self.form, self._movers)
         except Exception as exc:
             self._failure = self._failure or exc
         finally:
@@ -305,11 +321,11 @@ class Swap:
         if self.is_over:
             return
         self._stuck = set(self._inside)
-        self._working -= len(self._stuck)
+        self._staffed -= self._stuck
         self._give_up(th, failure)
         self._wake_workers(th)
         self.calls.release(th)
-        if not self._working:
+        if not self._staffed:
             await self._end(th)
 
     def _give_up(self, th: Thread, failure: Exception) -> None:
@@ -333,7 +349,10 @@ class Swap:
             if self._disposition is Disposition.DESTROY_WHEN_DONE:
                 await self.cos.destroy(th, self.old.ref)
         if self._mediator is not None:
-            await self.swaps.retire(th, self._mediator)
+            if self._mediator.trans_set:
+                await self.swaps.retire(th, self._mediator)
+            else:  # no call has met it
+                self._mediator.release_memory(th)
         if is_destroy_owed:
             await self.cos.destroy(th, self.ref)
         self.record.processors = list(processors(self.vps))

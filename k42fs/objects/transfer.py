@@ -2,8 +2,8 @@
 
 Each root says which forms of its state it can export and which it can import; smaller numbers are better,
 so the agreed form is the lowest one in both sets, and two implementations with none in common cannot replace
-each other. A *canonical* form is produced once, on the first processor of the set that takes part; in a
-*partitioned* one every processor hands on its own part. VAL forms are copies; REF forms are the containers
+each other. A *canonical* form moves once, on one processor; in a *partitioned* one every processor that called
+the object hands on its own part. VAL forms are copies; REF forms are the containers
 themselves, which may be handed over because nobody runs in either implementation meanwhile.
 
 A root takes part by
@@ -11,6 +11,8 @@ A root takes part by
     exports, imports                       sets of TransferType; empty: it cannot be swapped
     await export_state(th, kind, vps)      on every processor of vps, in parallel: its part, or None for nothing
     await import_state(th, state, kind, vps)     likewise, with what was exported on the same processor
+
+where vps is one processor for a canonical form, the one where the object came to rest;
     committed(th)                          once, on the old root and then the new, when all imports have succeeded
 
 A single-rep object leaves this to its rep, which has `exports` and `imports` in its class, and
@@ -22,14 +24,15 @@ was handed over by reference passes in `committed`, a plain function that neithe
 object lets go there of all that its clean-up would free.
 
 K42: lib/libc/cobj/DTType.H, DataTransfer.C.
-Differs: K42's export and import cannot fail, and pass ownership at once.
+Differs: K42's export and import cannot fail, and pass ownership at once; it calls them on all processors for a
+canonical form too, where all but the first have nothing to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
@@ -61,7 +64,12 @@ class TransferType(IntEnum):
 
 TransferTypes = frozenset[TransferType]
 
-NOTHING: TransferTypes = frozenset()
+PARTITIONED: Final[TransferTypes] = frozenset(
+    (TransferType.COUNTER_PARTITIONED_VAL, TransferType.COUNTER_PARTITIONED_REF)
+)
+"""Forms of which every processor has a part. All others are canonical."""
+
+NOTHING: Final[TransferTypes] = frozenset()
 
 
 def agreed_type(exports: Collection[TransferType], imports: Collection[TransferType]) -> TransferType | None:

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.thread import DONE, Thread
+from k42fs.servers import fs_trace
 from k42fs.servers.dir_layout import BUCKETS, DIR_OBJECT, MISS, NEGATIVE
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.name_holder import (
@@ -80,6 +81,8 @@ class NameCache:
         if not is_to_be_made:
             bucket = self.bucket(name)
             await th.touch(MISS, self._addr, bucket)
+        if th.proc.on.fs:
+            th.proc.emit.fs_ext_lookup_st(self._file.obj_ref, fs_trace.text(th, name))
         file = await self._tree.fs.lookup(th, self._file, name)
         if file is not None:
             await self._add(th, name, file)
@@ -88,6 +91,9 @@ class NameCache:
             if len(self.negatives) >= NEGATIVES_MAX:
                 self.negatives.clear()
             self.negatives[name] = None
+        if th.proc.on.fs:
+            found = self.children.get(name)
+            th.proc.emit.fs_ext_lookup_fi(self._file.obj_ref, 0 if found is None else found.addr)
         return file
 
     def recall(self, th: Thread, name: bytes) -> Awaitable[None]:
@@ -109,6 +115,8 @@ class NameCache:
         """Forget *name*."""
         holder = self.children.get(name)
         if holder is not None:
+            if th.proc.on.fs:
+                th.proc.emit.fs_directory_purge(self._file.obj_ref, holder.file.obj_ref)
             await th.touch(DROP_HOLDER, holder.addr, self.bucket(name))
             self._drop(th.vp, holder)
 
