@@ -128,7 +128,14 @@ class Swaps:
             await swap.move_untouched(th)
         return swap
 
-    async def swap_to(self, th: Thread, ref: Ref, name: str, deadline: int | None = None) -> Swap:
+    async def swap_to(
+        self,
+        th: Thread,
+        ref: Ref,
+        name: str,
+        deadline: int | None = None,
+        callback: Callable[[Swap], object] | None = None,
+    ) -> Swap:
         """Begin to replace the implementation of the object behind *ref* by the one named *name*.
 
         Raises: UnknownImplementationError, and what `switch` raises.
@@ -141,7 +148,8 @@ class Swaps:
         kind = kind_of(old)
         if not kind:
             raise NotSwappableError(f"{_name(old)} has no other implementations")
-        return await self.switch(th, ref, find(kind, name).make(self.cos, th, old), deadline=deadline)
+        new = find(kind, name).make(self.cos, th, old)
+        return await self.switch(th, ref, new, deadline=deadline, callback=callback)
 
     def would_wait_for_itself(self, chain: int, swap: Swap) -> bool:
         """Say whether *swap* waits for *chain*, because it is inside, or for chains that wait for such a swap."""

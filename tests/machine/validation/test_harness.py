@@ -169,8 +169,8 @@ def test_all_experiments_are_there_if_only_by_name() -> None:
 
 
 def test_the_command_is_there_from_the_top() -> None:
-    result = CliRunner().invoke(cli, ["machine", "validate", "E8", "E13", "--quick", "--csv", "--jobs", "1"])
+    result = CliRunner().invoke(cli, ["machine", "validate", "E13", "E15", "--quick", "--csv", "--jobs", "1"])
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert rows[0]["verdict"] == NOT_AVAILABLE
-    assert {row["verdict"] for row in rows[1:]} == {"PASS"}
+    assert rows[-1]["verdict"] == NOT_AVAILABLE
+    assert {row["verdict"] for row in rows[:-1]} == {"PASS"}
