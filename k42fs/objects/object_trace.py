@@ -5,7 +5,8 @@ wish changes: ClustObj on, and `wanted` says whose. The rest, few and slow event
 whom it happens, each under its guard: ``if proc.on.clust_obj: cos.tracing.missed(...)``.
 
 A ref is named when its object is made, when a recording begins, and at the latest when it is called. A name is
-what `trace_name()` of the rep says, or else its label.
+what `trace_name()` of the rep (or of a root with many) says, or else its label. When a recording begins, objects
+that know others' names are asked first to `teach_names()`.
 """
 
 from __future__ import annotations
@@ -144,6 +145,9 @@ class ObjectTrace:
         proc.emit.clust_obj_object_name(root.ref, numbers.constant(type_name), numbers.string(text))
 
     def _describe(self, tracer: Tracer) -> None:
-        proc = self._processors[0]
-        for root in self._cos.table.live_objects():
+        proc, roots = self._processors[0], list(self._cos.table.live_objects())
+        for root in roots:
+            if teach_names := getattr(getattr(root, "rep", root), "teach_names", None):
+                teach_names()
+        for root in roots:
             self.name(proc, root)

@@ -190,7 +190,9 @@ class Methods:
         place = self._number(name) << METHOD_SHIFT | self._vp << VP_SHIFT
         names: dict[str, Any] = {**self._names, "method_": method, "place_": place}
         parameters, arguments = _passed_on(method, names)
-        exec(TRACED.format(parameters=parameters, arguments=arguments), names)
+        source = TRACED.format(parameters=parameters, arguments=arguments)
+        # As if it stood in this file, by which who looks for call sites passes it by.
+        exec(compile(source, __file__, "exec"), names)
         made: FunctionType = names["traced"]
         made.__name__, made.__qualname__ = name, f"traced {method.__qualname__}"
         return made

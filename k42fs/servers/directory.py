@@ -78,6 +78,11 @@ class Directory(FileObject):
         """What statistics and traces call it: the kind, whatever the implementation."""
         return f"{KIND} {self.file.ino}"
 
+    def teach_names(self) -> None:
+        """Tell a recording that begins the names that are known here."""
+        for name, holder in self.names.children.items():
+            self.tree.known.learn(self.file, name, holder.file)
+
     @property
     def place(self) -> int:
         """Where the locks of its names come in the order of locks."""

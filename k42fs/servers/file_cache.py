@@ -94,6 +94,10 @@ class FileCache:
         """What statistics and traces call it."""
         return f"FileCache {self.file.ino}"
 
+    def trace_name(self) -> str:
+        """What recordings call it: by its file's path, where that is known."""
+        return self.tree.known.describe(self.file)
+
     async def read(self, th: Thread, offset: int, size: int) -> bytes:
         """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
         await self._charge(th, READ, offset, size)
