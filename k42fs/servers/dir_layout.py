@@ -6,10 +6,20 @@
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 from k42fs.machine.layout import Kind, Layout
 
 BUCKETS: Final = 64
+
+
+def bucket_number(name: bytes) -> tuple[int, int]:
+    """Return which bucket a name belongs to, and the rest of its hash. By crc32: Python's own differs from run
+    to run.
+    """
+    value = crc32(name)
+    return value % BUCKETS, value // BUCKETS
+
 
 DIR_OBJECT: Final = Layout(
     "DirObject",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from k42fs.objects.root import SingleRepRoot
+from k42fs.servers.dir_distributed import DistributedDirRoot
 from k42fs.servers.dir_object import DirObject
+from k42fs.servers.directory import Directory
 from k42fs.servers.file_cache import FileCache
 from k42fs.servers.object_policy import Makers, ObjectPolicy
 from k42fs.servers.partitioned_cache import PartitionedFileCache
@@ -24,6 +26,17 @@ def make_locked_directory(tree: FileSystemGlobal, file: FSFile, vp: VP) -> DirOb
     rep = DirObject(tree, file, vp)
     SingleRepRoot(tree.cos, rep, vp)
     return rep
+
+
+def make_distributed_directory(
+    tree: FileSystemGlobal, file: FSFile, vp: VP
+) -> Directory | DistributedDirRoot:
+    """A lock per bucket of names, a rep per processor; one lock for all where the file system needs that."""
+    if not tree.fs.can_share_names:
+        return make_locked_directory(tree, file, vp)
+    root = DistributedDirRoot(tree, file, vp)
+    tree.fs.share_names(vp, file, is_shared=True)
+    return root
 
 
 def make_shared_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ServerFile:
@@ -60,7 +73,7 @@ def make_replicated_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> Repli
 
 
 MAKERS: Final[Makers] = {
-    "DirObject": {"locked": make_locked_directory},
+    "DirObject": {"locked": make_locked_directory, "distributed": make_distributed_directory},
     "ServerFile": {"shared": make_shared_file, "ranged": make_ranged_file},
     "FileCache": {
         "single": make_single_cache,

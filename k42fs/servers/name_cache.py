@@ -13,10 +13,11 @@ Differs: K42 has no negative names and forgets nothing.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from zlib import crc32
 
 from k42fs.ids import VP, Addr
+from k42fs.machine.layout import Script
 from k42fs.machine.thread import DONE, Thread
 from k42fs.servers import fs_trace
 from k42fs.servers.dir_layout import BUCKETS, DIR_OBJECT, MISS, NEGATIVE
@@ -51,6 +52,11 @@ class NameCache:
 
     __slots__ = ("_addr", "_file", "_tree", "children", "negatives")
 
+    children_max: ClassVar[int] = CHILDREN_MAX
+    negatives_max: ClassVar[int] = NEGATIVES_MAX
+    miss: ClassVar[Script] = MISS
+    negative: ClassVar[Script] = NEGATIVE
+
     def __init__(self, tree: FileSystemGlobal, file: FSFile, addr: Addr) -> None:
         self._tree = tree
         self._file = file
@@ -80,16 +86,16 @@ class NameCache:
             return None
         if not is_to_be_made:
             bucket = self.bucket(name)
-            await th.touch(MISS, self._addr, bucket)
+            await th.touch(self.miss, self._addr, bucket)
         if th.proc.on.fs:
             th.proc.emit.fs_ext_lookup_st(self._file.obj_ref, fs_trace.text(th, name))
         file = await self._tree.fs.lookup(th, self._file, name)
         if file is not None:
             await self._add(th, name, file)
         elif not is_to_be_made:
-            await th.touch(NEGATIVE, self._addr, bucket)
-            if len(self.negatives) >= NEGATIVES_MAX:
-                self.negatives.clear()
+            await th.touch(self.negative, self._addr, bucket)
+            if len(self.negatives) >= self.negatives_max:
+                await self._forget_negatives(th)
             self.negatives[name] = None
         if th.proc.on.fs:
             found = self.children.get(name)
@@ -142,8 +148,8 @@ class NameCache:
         self.negatives.clear()
 
     async def _add(self, th: Thread, name: bytes, file: FSFile) -> None:
-        if len(self.children) >= CHILDREN_MAX:
-            self._forget_cold(th.vp)
+        if len(self.children) >= self.children_max:
+            await self._forget_cold(th)
         holder = NameHolder(name, file)
         holder.addr = self._tree.memory.alloc(th.vp, HOLDER, owner=holder)
         await th.touch(NEW_HOLDER, holder.addr, self.bucket(name))
@@ -154,10 +160,15 @@ class NameCache:
         holder.lock = None  # it names the holder as its owner: without the cycle both go at once
         self._tree.memory.free(vp, holder.addr)
 
-    def _forget_cold(self, vp: VP) -> None:
+    async def _forget_negatives(self, th: Thread) -> None:
+        """Make room for a negative name."""
+        self.negatives.clear()
+
+    async def _forget_cold(self, th: Thread) -> None:
         """Drop the oldest quarter of the holders as far as nobody walks through them."""
-        for holder in list(islice(self.children.values(), CHILDREN_MAX // 4)):
+        for holder in list(islice(self.children.values(), self.children_max // 4)):
+            await self.recall(th, holder.name)
             if holder.lock is None or not holder.has_walkers:
-                self._drop(vp, holder)
+                self._drop(th.vp, holder)
             else:  # to the young end, or it would be looked at each time
                 self.children[holder.name] = self.children.pop(holder.name)

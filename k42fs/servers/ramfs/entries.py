@@ -10,7 +10,7 @@ K42: os/servers/k42Ramfs keeps a list, and its cookie is a position.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from operator import attrgetter
 from typing import Final
 
@@ -61,6 +61,17 @@ class DirEntries:
         entry = self.by_name[name] = DirEntry(name, file, self._next)
         self._by_age.append(entry)
         self._next += 1
+
+    def take_cookies(self, count: int) -> int:
+        """Set *count* cookies in a row apart for `add_at`; the first of them."""
+        self._next += count
+        return self._next - count
+
+    def add_at(self, name: bytes, file: FSFile, cookie: int) -> None:
+        """Enter a name that is not there under a cookie that was set apart for it."""
+        assert name not in self.by_name, f"{name!r} is there already"
+        entry = self.by_name[name] = DirEntry(name, file, cookie)
+        insort(self._by_age, entry, key=_cookie)
 
     def replace(self, name: bytes, file: FSFile) -> None:
         """Let an existing name mean *file*; its place in the order of age stays."""

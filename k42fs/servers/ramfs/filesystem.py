@@ -98,6 +98,8 @@ class RamFS(RamNames):
         if th.proc.on.fs:
             fs_trace.ram_set_attributes(th, file, changes)
         await th.touch(WRITE_STATUS, file.addr)
+        if changes.mtime_ns is not None and type(file) is RamDir and file.shared is not None:
+            await file.shared.set_times(th)
         if changes.mode is not None:
             if file.xattrs is not None:
                 xattr.follow_chmod(file, changes.mode)
@@ -109,8 +111,6 @@ class RamFS(RamNames):
         if changes.atime_ns is not None:
             file.atime_ns = changes.atime_ns
         if changes.mtime_ns is not None:
-            if type(file) is RamDir and file.shared is not None:
-                await file.shared.set_times(th)
             file.mtime_ns = changes.mtime_ns
         file.ctime_ns = th.now_ns()
 

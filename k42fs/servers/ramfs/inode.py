@@ -14,6 +14,7 @@ from k42fs.ids import Addr, Ino
 from k42fs.machine.layout import Kind, Layout
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.ramfs.entries import DirEntries
+from k42fs.servers.ramfs.shared_dir import SharedDir
 from k42fs.servers.ramfs.sparse import PAGE, SparseData
 
 BLOCKS_PER_PAGE: Final = PAGE // 512
@@ -39,9 +40,7 @@ FIND: Final = INODE.script("find", "r:contents r2:0", work=50)
 ADD_NAME: Final = INODE.script("add_name", "w:contents w:status w2:0", work=90)
 REMOVE_NAME: Final = INODE.script("remove_name", "w:contents w:status w2:0", work=70)
 SCAN: Final = INODE.script("scan", "r:contents", work=40)
-
-SLOT: Final = 32
-"""Modelled bytes of one entry in a directory's table."""
+READ_SHARED: Final = INODE.script("read_shared", "r:links r:contents", work=10)
 
 FIRST_SLOTS: Final = 16
 
@@ -65,9 +64,11 @@ class RamFile(FSFile):
 
 
 class RamDir(FSFile):
-    """A directory. `table` is the modelled address of its entry table of `mask` + 1 slots."""
+    """A directory. `table` is the modelled address of its entry table of `mask` + 1 slots; of no use while
+    `shared` has others instead.
+    """
 
-    __slots__ = ("entries", "mask", "parent", "table")
+    __slots__ = ("entries", "mask", "parent", "shared", "table")
 
     is_dir: ClassVar[bool] = True
 
@@ -75,6 +76,7 @@ class RamDir(FSFile):
     parent: FSFile | None
     table: Addr
     mask: int
+    shared: SharedDir | None
 
     def __init__(self, ino: Ino, generation: int, mode: int, uid: int, gid: int, now_ns: int) -> None:
         super().__init__(ino, generation, mode, uid, gid, now_ns)
@@ -84,6 +86,7 @@ class RamDir(FSFile):
         self.parent = None
         self.table = Addr(0)
         self.mask = FIRST_SLOTS - 1
+        self.shared = None
 
     @property
     def blocks(self) -> int:

@@ -14,7 +14,8 @@ from zlib import crc32
 
 from k42fs.errors import DirectoryNotEmptyError, NameNotFoundError, NoSpaceError, TooManyLinksError
 from k42fs.ids import VP, Addr
-from k42fs.machine.layout import Kind
+from k42fs.machine.layout import Kind, Script
+from k42fs.machine.thread import DONE, Thread
 from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.credentials import ROOT, creation_owner
 from k42fs.servers.fs_file import FileSystem, FSFile
@@ -28,21 +29,23 @@ from k42fs.servers.ramfs.inode import (
     LINK,
     LINK_IN_INODE,
     NEW,
+    READ_SHARED,
     REMOVE_NAME,
     SCAN,
-    SLOT,
     RamDir,
     RamFile,
     RamLink,
     RamNode,
 )
 from k42fs.servers.ramfs.numbers import is_fresh_block
+from k42fs.servers.ramfs.shared_dir import SLOT, SharedDir
 from k42fs.servers.ramfs.space import NUMBER_BLOCK, Space
 from k42fs.servers.ramfs.sparse import PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k42fs.machine.driver import Machine
-    from k42fs.machine.thread import Thread
 
 LINKS_MAX: Final = 65000
 TYPE_BITS: Final = 0o170000
@@ -53,8 +56,11 @@ _KINDS: Final[dict[int, type[FSFile]]] = {stat.S_IFREG: RamFile, stat.S_IFDIR: R
 class RamNames(FileSystem):
     """The root, the name operations, and the supplies that inodes come from."""
 
+    can_share_names = True
+
     def __init__(self, machine: Machine, size: int, mode: int, uid: int, gid: int) -> None:
         self._memory = machine.memory
+        self._line_bytes = machine.config.line_bytes
         self._modelled = machine.model == "full"
         self._space = Space(machine, size)
         self._budget = self._space.budget
@@ -73,6 +79,28 @@ class RamNames(FileSystem):
     def root(self) -> FSFile:
         """The root directory."""
         return self._root
+
+    def share_names(self, vp: VP, directory: FSFile, is_shared: bool) -> None:
+        """Spread what is kept about *directory* over processors and buckets, or gather it again."""
+        assert type(directory) is RamDir
+        if is_shared == (directory.shared is not None):
+            return
+        if directory.shared is not None:
+            directory.shared.free(vp)
+            directory.shared = None
+            slots = FIRST_SLOTS
+            while 2 * slots < len(directory.entries):
+                slots *= 2
+            directory.mask = slots - 1
+            directory.table = self._memory.alloc(vp, slots * SLOT, Kind.GLOBAL_PADDED, owner=directory)
+        else:
+            self._memory.free(vp, directory.table)
+            directory.shared = SharedDir(self._memory, vp, directory.entries, self._line_bytes)
+
+    async def gather_status(self, th: Thread, directory: FSFile) -> None:
+        """Charge what must be read besides the record to know *directory*'s attributes."""
+        assert type(directory) is RamDir
+        await self._touch_all(th, directory)
 
     async def lookup(self, th: Thread, directory: FSFile, name: bytes) -> FSFile | None:
         """The inode called *name*, or None."""
@@ -128,12 +156,11 @@ class RamNames(FileSystem):
         elif type(file) is RamNode:
             file.rdev = rdev
         await th.touch(NEW, file.addr, self._local[vp])
-        await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
-        directory.entries.add(name, file)
+        await self._touch_name(th, ADD_NAME, directory, name, is_new=True)
+        self._enter(th, directory, name, file)
         if kind == stat.S_IFDIR:
             directory.nlink += 1
         directory.mtime_ns = directory.ctime_ns = file.ctime_ns
-        self._grow(th, directory)
         return file
 
     async def link(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> None:
@@ -142,15 +169,14 @@ class RamNames(FileSystem):
         if th.proc.on.fs:
             th.proc.emit.fs_ramfs_link(file.ino, directory.ino, fs_trace.text(th, name))
         await th.touch(LINK, file.addr)
-        await th.touch(ADD_NAME, directory.addr, self._slot(directory, name))
+        await self._touch_name(th, ADD_NAME, directory, name, is_new=True)
         if file.nlink == 0 or directory.nlink == 0:
             raise NameNotFoundError(f"inode {file.ino if file.nlink == 0 else directory.ino} was removed")
         if file.nlink >= LINKS_MAX:
             raise TooManyLinksError(f"inode {file.ino} has {file.nlink} links")
-        directory.entries.add(name, file)
+        self._enter(th, directory, name, file)
         file.nlink += 1
         file.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
-        self._grow(th, directory)
 
     async def unlink(self, th: Thread, file: FSFile, directory: FSFile, name: bytes) -> int:
         """Take a name of *file* away; the links that remain."""
@@ -158,8 +184,8 @@ class RamNames(FileSystem):
         if th.proc.on.fs:
             th.proc.emit.fs_ramfs_unlink(directory.ino, file.ino, fs_trace.text(th, name))
         await th.touch(LINK, file.addr)
-        await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
-        directory.entries.remove(name)
+        await self._touch_name(th, REMOVE_NAME, directory, name)
+        self._remove(th, directory, name)
         file.nlink -= 1
         file.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
         return file.nlink
@@ -171,10 +197,11 @@ class RamNames(FileSystem):
         if th.proc.on.fs:
             th.proc.emit.fs_ramfs_rmdir(directory.ino, fs_trace.text(th, name))
         await th.touch(LINK, child.addr)
-        await th.touch(REMOVE_NAME, directory.addr, self._slot(directory, name))
+        await self._touch_name(th, REMOVE_NAME, directory, name)
+        await self._touch_all(th, child)
         if child.entries.by_name:
             raise DirectoryNotEmptyError(f"{name!r} has {len(child.entries)} entries")
-        directory.entries.remove(name)
+        self._remove(th, directory, name)
         _remove_dir(directory, child)
         child.ctime_ns = directory.mtime_ns = directory.ctime_ns = th.now_ns()
 
@@ -196,13 +223,15 @@ class RamNames(FileSystem):
         await th.touch(LINK, file.addr)
         if replaced is not None:
             await th.touch(LINK, replaced.addr)
-        await th.touch(REMOVE_NAME, old_dir.addr, self._slot(old_dir, old))
-        await th.touch(ADD_NAME, new_dir.addr, self._slot(new_dir, new))
+        await self._touch_name(th, REMOVE_NAME, old_dir, old)
+        await self._touch_name(th, ADD_NAME, new_dir, new, is_new=replaced is None)
+        if type(replaced) is RamDir:
+            await self._touch_all(th, replaced)
         if new_dir.nlink == 0:
             raise NameNotFoundError(f"inode {new_dir.ino} was removed")
         now = th.now_ns()
         if replaced is None:
-            new_dir.entries.add(new, file)
+            self._enter(th, new_dir, new, file)
         else:
             if type(replaced) is RamDir:
                 if replaced.entries.by_name:
@@ -212,12 +241,11 @@ class RamNames(FileSystem):
                 replaced.nlink -= 1
             replaced.ctime_ns = now
             new_dir.entries.replace(new, file)
-        old_dir.entries.remove(old)
+        self._remove(th, old_dir, old)
         _move_dir(file, old_dir, new_dir)
         file.ctime_ns = now
         old_dir.mtime_ns = old_dir.ctime_ns = now
         new_dir.mtime_ns = new_dir.ctime_ns = now
-        self._grow(th, new_dir)
 
     async def exchange(
         self,
@@ -237,8 +265,8 @@ class RamNames(FileSystem):
             fs_trace.ram_rename(th, new_dir, new, other, old_dir, old)
         await th.touch(LINK, file.addr)
         await th.touch(LINK, other.addr)
-        await th.touch(ADD_NAME, old_dir.addr, self._slot(old_dir, old))
-        await th.touch(ADD_NAME, new_dir.addr, self._slot(new_dir, new))
+        await self._touch_name(th, ADD_NAME, old_dir, old)
+        await self._touch_name(th, ADD_NAME, new_dir, new)
         old_dir.entries.replace(old, other)
         new_dir.entries.replace(new, file)
         _move_dir(file, old_dir, new_dir)
@@ -256,8 +284,12 @@ class RamNames(FileSystem):
         if th.proc.on.fs:
             th.proc.emit.fs_ramfs_get_dents(directory.ino, cookie)
         await th.touch(SCAN, directory.addr)
+        await self._touch_all(th, directory)
         found = directory.entries.after(cookie, limit)
-        if self._modelled and found:
+        if directory.shared is not None:
+            for name, _, _ in found:
+                await th.load(directory.shared.slot(name), SLOT)
+        elif self._modelled and found:
             await th.load(directory.table, min(len(found), directory.mask + 1) * SLOT)
         return found
 
@@ -267,7 +299,38 @@ class RamNames(FileSystem):
         """The modelled address of a name's slot. crc32, because Python's own hash differs from run to run."""
         if not self._modelled:
             return Addr(0)
+        if directory.shared is not None:
+            return directory.shared.slot(name)
         return Addr(directory.table + (crc32(name) & directory.mask) * SLOT)
+
+    def _touch_name(
+        self, th: Thread, script: Script, directory: RamDir, name: bytes, *, is_new: bool = False
+    ) -> Awaitable[None]:
+        """Charge what changing what *name* means touches of *directory*: *script*, where that is not shared.
+
+        *is_new*: it will be entered.
+        """
+        if directory.shared is not None:
+            return _touch_shared(th, directory, directory.shared, name, is_new=is_new)
+        return th.touch(script, directory.addr, self._slot(directory, name))
+
+    def _touch_all(self, th: Thread, directory: RamDir) -> Awaitable[None]:
+        """Charge what must be read besides the record to know the whole of *directory*."""
+        return DONE if directory.shared is None else directory.shared.gather(th)
+
+    def _enter(self, th: Thread, directory: RamDir, name: bytes, file: FSFile) -> None:
+        shared = directory.shared
+        if shared is None:
+            directory.entries.add(name, file)
+            self._grow(th, directory)
+        else:
+            directory.entries.add_at(name, file, shared.cookie(th.vp, directory.entries))
+            th.work(20 * shared.count(th.vp, name, 1))
+
+    def _remove(self, th: Thread, directory: RamDir, name: bytes) -> None:
+        directory.entries.remove(name)
+        if directory.shared is not None:
+            directory.shared.count(th.vp, name, -1)
 
     def _grow(self, th: Thread, directory: RamDir) -> None:
         """Double the modelled entry table when two names share a slot on average."""
@@ -285,6 +348,16 @@ class RamNames(FileSystem):
         if type(file) is RamDir:
             file.table = self._memory.alloc(vp, FIRST_SLOTS * SLOT, Kind.GLOBAL_PADDED, owner=file)
         self._files += 1
+
+
+async def _touch_shared(
+    th: Thread, directory: RamDir, shared: SharedDir, name: bytes, *, is_new: bool
+) -> None:
+    await th.touch(READ_SHARED, directory.addr)
+    if is_new:
+        await shared.add(th, directory.entries, name)
+    else:
+        await shared.remove(th, name)
 
 
 def _inherit(default: bytes, mode: int) -> tuple[int, dict[bytes, bytes] | None]:

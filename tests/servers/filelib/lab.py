@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from k42fs.ids import VP
 from k42fs.machine.config import MachineConfig
@@ -13,12 +13,17 @@ from k42fs.machine.thread import Thread
 from k42fs.objects.cosmgr import COSMgr
 from k42fs.servers.credentials import Creds
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.makers import MAKERS
 from k42fs.servers.name_tree import NameTree
+from k42fs.servers.object_policy import Kind, ObjectPolicy
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.ramfs.budget import UNLIMITED
 from k42fs.servers.ramfs.filesystem import RamFS
 
 SECOND = 10**9
+
+CHOSEN: Final[dict[Kind, str]] = {}
+"""Which implementations labs and storms make, where that is not the default: set by conftest.py."""
 
 
 class Clock:
@@ -52,7 +57,9 @@ class Lab:
         self.machine = Machine(config, model=model, live=True, wall_clock_ns=self.clock)
         self.cos = COSMgr(self.machine)
         self.fs = RamFS(self.machine, size)
-        self.tree = NameTree(self.cos, self.fs, check=check, free_list_max=free_list_max)
+        self.tree = NameTree(
+            self.cos, self.fs, check=check, policy=ObjectPolicy(MAKERS, CHOSEN), free_list_max=free_list_max
+        )
         self.root = self.tree.root_file()
 
     def call(self, method: str, *args: object, vp: int = 0, creds: Creds | None = None) -> Any:  # noqa: ANN401
@@ -127,8 +134,8 @@ class Lab:
 
 
 def rep_of(cos: COSMgr, ref: int) -> Any:  # noqa: ANN401
-    """The representative behind a ref, to look at what calls do not show."""
-    return next(root.rep for root in cos.objects() if root.ref == ref)  # type: ignore[attr-defined]
+    """The representative behind a ref, or a root that has many, to look at what calls do not show."""
+    return next(getattr(root, "rep", root) for root in cos.objects() if root.ref == ref)
 
 
 class Storm:
@@ -152,7 +159,8 @@ class Storm:
         self.machine.lock_kind = self.lock_kind
         self.cos = COSMgr(self.machine, debug=debug)
         self.fs = RamFS(self.machine, size)
-        self.tree = NameTree(self.cos, self.fs, free_list_max=free_list_max)
+        policy = ObjectPolicy(MAKERS, CHOSEN)
+        self.tree = NameTree(self.cos, self.fs, policy=policy, free_list_max=free_list_max)
         self.root = self.tree.root_file()
         self._daemons: set[int] = set()
 

@@ -200,7 +200,7 @@ def test_inodes_take_space_until_there_is_none_and_give_it_back() -> None:
             lab.call("mknod", lab.root, b"x", 0o644, vp=vp)
         with pytest.raises(NoSpaceError):
             lab.call("mkdir", lab.root, b"x", 0o755, vp=vp)
-    assert lab.names() == names
+    assert sorted(lab.names()) == sorted(names)  # in order of age only where one lock orders it
     for i, name in enumerate(names):
         lab.call("unlink", lab.root, name, vp=i % 3)
     assert lab.call("stat_fs").free_files == 255

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from k42fs.errors import K42Error, NameNotFoundError
-from k42fs.machine.lock_choice import CHOICES
 from k42fs.machine.thread import Thread
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.fs_file import FSFile
@@ -20,11 +19,6 @@ from k42fs.servers.rename import EXCHANGE
 from tests.servers.filelib.lab import Storm, rep_of
 
 SEEDS = range(3)
-
-
-@pytest.fixture(autouse=True, params=list(CHOICES))
-def _with_each_kind_of_lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Storm, "lock_kind", request.param)
 
 
 def directories(top: FSFile) -> list[FSFile]:
