@@ -106,7 +106,8 @@ class DistributedDirRoot(MultiRepRoot):
         self.names.free(th.vp)
         self.tree.memory.free(th.vp, self.shared)
         super().release_memory(th)
-        del self.inode_lock, self.lock  # they name this object as their owner: without the cycle all go at once
+        # They name this object as their owner: without the cycle all go at once.
+        del self.inode_lock, self.lock
 
     # Taking over from another implementation, or handing over to one. Nobody else is inside.
 
