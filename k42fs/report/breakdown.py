@@ -172,11 +172,36 @@ def time_report(source: Source) -> Report:
     )
     return Report(
         [
+            _by_program(found, bills, whole, ns),
             _by_process(found, bills, whole, ns),
-            Table("bills", BILLS, rows, "For whom, where, in which mode"),
+            Table("bills", BILLS, rows, "For whom, where, in which mode", limit=TEXT_ROWS),
             _by_processor(found, ns),
         ],
         notes=[note],
+    )
+
+
+def _by_program(found: Breakdown, bills: dict[State, Bill], whole: int, ns: Nanoseconds) -> Table:
+    """Processes of one name taken together: a parallel build is a few programs, not hundreds of processes."""
+    pids: dict[str, set[int]] = {}
+    inside: dict[str, int] = {}
+    outside: dict[str, int] = {}
+    for state, bill in bills.items():
+        name = _name(found, state.pid) or str(state.pid)
+        pids.setdefault(name, set()).add(state.pid)
+        inside[name] = inside.get(name, 0) + bill.ticks
+        if state.owner != state.pid:
+            owner = _name(found, state.owner) or str(state.owner)
+            pids.setdefault(owner, set()).add(state.owner)
+            outside[owner] = outside.get(owner, 0) + bill.ticks
+    rows: list[tuple[Any, ...]] = []
+    for name, members in pids.items():
+        own, other = inside.get(name, 0), outside.get(name, 0)
+        shares = (round(ratio(own, whole), 4), round(ratio(other, whole), 4))
+        rows.append((name, len(members), own, ns(own), shares[0], other, ns(other), shares[1]))
+    rows.sort(key=lambda row: (-(row[2] + row[5]), row[0]))
+    return Table(
+        "programs", PROGRAMS, rows, "Time in each program, and elsewhere on its behalf", limit=TEXT_ROWS
     )
 
 
@@ -195,27 +220,50 @@ def _by_process(found: Breakdown, bills: dict[State, Bill], whole: int, ns: Nano
         for pid in inside.keys() | outside.keys()
     ]  # fmt: skip
     rows.sort(key=lambda row: (-(row[2] + row[4]), row[0]))
-    return Table("processes", PROCESSES, rows, "Time in each process, and elsewhere on its behalf")
+    return Table(
+        "processes", PROCESSES, rows, "Time in each process, and elsewhere on its behalf", limit=TEXT_ROWS
+    )
 
 
 def _by_processor(found: Breakdown, ns: Nanoseconds) -> Table:
-    modes = sorted({state.mode for _, state in found.bills})
+    modes = sorted(
+        {state.mode for _, state in found.bills}, key=lambda mode: (mode.startswith(REQUEST), mode)
+    )
     rows: list[tuple[Any, ...]] = []
     for vp in found.processors:
         ticks = dict.fromkeys(modes, 0)
         for (where, state), bill in found.bills.items():
             if where == vp:
                 ticks[state.mode] += bill.ticks
-        rows.append((vp, *(ns(ticks[mode]) for mode in modes), sum(ticks.values())))
-    columns = [Column("vp", "vp"), *(Column(f"{mode}_ns", mode, microseconds) for mode in modes)]
-    return Table("processors", [*columns, Column("cycles", "cycles", count)], rows, "Each processor, in us")
+        served = sum(ticks[mode] for mode in modes if mode.startswith(REQUEST))
+        rows.append((vp, sum(ticks.values()), ns(served), *(ns(ticks[mode]) for mode in modes)))
+    columns = [
+        Column("vp", "vp"),
+        Column("cycles", "cycles", count),
+        Column("requests_ns", "requests", microseconds),
+    ]
+    columns += [Column(f"{mode}_ns", mode, microseconds, spare=mode.startswith(REQUEST)) for mode in modes]
+    return Table("processors", columns, rows, "Each processor, in us")
 
 
 def _name(found: Breakdown, pid: int) -> str:
-    known = {KERNEL: "kernel, idle", SERVER: "k42fs", NOBODY: "?"}
+    known = {KERNEL: "kernel, idle", SERVER: "k42fs", NOBODY: "(before it began)"}
     return found.names.get(pid) or known.get(pid, "")
 
 
+TEXT_ROWS: Final = 20
+"""Rows of a table that text shows; JSON and CSV have all."""
+
+PROGRAMS: Final = (
+    Column("name", "program", left=True),
+    Column("processes", "processes", count),
+    Column("in_process_cycles", "in-process cycles", count),
+    Column("in_process_ns", "us", microseconds, spare=True),
+    Column("in_percent", "%", percent),
+    Column("ex_process_cycles", "ex-process cycles", count),
+    Column("ex_process_ns", "us", microseconds, spare=True),
+    Column("ex_percent", "%", percent),
+)
 PROCESSES: Final = (
     Column("pid", "pid"),
     Column("name", "name", left=True),

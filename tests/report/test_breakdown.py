@@ -35,7 +35,7 @@ def test_bills_are_for_whom_where_and_in_which_mode(recording: Path) -> None:
     rows = said("time", recording)["bills"]
     assert [(row["client_pid"], row["server"], row["mode"], row["cycles"], row["slots"]) for row in rows] == [
         (0, "kernel, idle", "idle", 2600, 2),
-        (-1, "?", "unknown", 500, 2),
+        (-1, "(before it began)", "unknown", 500, 2),
         (7, "k42fs", "SClookup", 500, 1),
         (7, "cp", "user", 400, 2),
     ]
@@ -47,8 +47,32 @@ def test_in_process_and_on_behalf_of(recording: Path) -> None:
     assert (rows[1]["in_process_cycles"], rows[1]["ex_process_cycles"]) == (500, 0)
 
 
+def test_processes_of_one_name_are_one_program(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    trace.event(0, 100, "exception_context", comm(7), USER, comm(7))
+    trace.event(0, 300, "exception_context", comm(8), USER, comm(8))
+    request(trace, 0, 400, 450, 42, 1, 1, 8)
+    trace.event(0, 600, "exception_context", comm(9), USER, comm(9))
+    trace.event(0, 1100, "control_traced_stop")
+    for pid, name in ((7, "cc1"), (8, "cc1"), (9, "as")):
+        trace.event(0, 100, "user_spawn", pid, 6, 0, name)
+    trace.close()
+    rows = said("time", tmp_path / "t")["programs"]
+    assert [
+        (row["name"], row["processes"], row["in_process_cycles"], row["ex_process_cycles"]) for row in rows
+    ] == [("as", 1, 500, 0), ("cc1", 2, 450, 50), ("k42fs", 1, 50, 0)]
+    assert sum(row["in_percent"] for row in rows) == 100
+
+
 def test_each_processor_adds_up_to_the_recording(recording: Path) -> None:
-    assert [row["cycles"] for row in said("time", recording)["processors"]] == [2000, 2000]
+    rows = said("time", recording)["processors"]
+    assert [row["cycles"] for row in rows] == [2000, 2000]
+    for row in rows:
+        assert row["requests_ns"] == row["SClookup_ns"]
+        modes = [
+            value for key, value in row.items() if key.endswith("_ns") and not key.startswith(("SC", "req"))
+        ]
+        assert sum(modes) + row["requests_ns"] == 2000
 
 
 def test_a_call_into_a_server_is_for_its_client(tmp_path: Path) -> None:
