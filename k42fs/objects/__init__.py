@@ -16,6 +16,7 @@
 | workers.py        | threads of the object system itself, one on each processor concerned                |
 | phases.py         | the phases of a hot swap, as a table                                                |
 | mediator.py       | what stands in an object's place meanwhile, and counts who is inside                |
+| swap_record.py    | what is to be known of a swap when it is over                                       |
 | swap.py           | one hot swap: quiescence, transfer, commit or abort                                 |
 | swaps.py          | all of them: refusal, deadlines, history                                            |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
@@ -29,7 +30,8 @@ from k42fs.objects.debug_checks import StaleRepError
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker, VPMarker
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
-from k42fs.objects.swap import Disposition, Swap, SwapRecord
+from k42fs.objects.swap import Swap
+from k42fs.objects.swap_record import Disposition, SwapRecord
 from k42fs.objects.traced_table import Wanted, plain_rep
 from k42fs.objects.translation import MissHandler, WellKnown, owner_of
 

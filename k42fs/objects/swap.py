@@ -30,19 +30,18 @@ switch is refused until the last worker is done, not only until the new root is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from errno import EIO
 from functools import partial
 from typing import TYPE_CHECKING
 
 from k42fs.errors import InTransitionError, K42Error, SwapAbortedError
-from k42fs.ids import VP, Ref
+from k42fs.ids import VP
 from k42fs.objects.generations import INACTIVE
 from k42fs.objects.implementations import implementation_name, kind_of
 from k42fs.objects.mediator import COMMIT, DRAINED, END, FLUSH, MediatedCalls, MediatorRoot
 from k42fs.objects.phases import OVER, Event, Phase, after
 from k42fs.objects.root import CObjRoot, processors
+from k42fs.objects.swap_record import Disposition, SwapRecord
 from k42fs.objects.transfer import PARTITIONED, TransferType
 from k42fs.objects.translation import ENTRY_BYTES
 from k42fs.objects.workers import start_here, start_on
@@ -51,38 +50,6 @@ if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
     from k42fs.objects.swaps import Swaps
-
-
-class Disposition(Enum):
-    """What becomes of the old root."""
-
-    DESTROY_WHEN_DONE = auto()
-    REASSIGN_WHEN_DONE = auto()  # it lives on under a ref of its own
-    DO_NOT_DESTROY = auto()  # it lives on without one
-
-
-@dataclass(slots=True)
-class SwapRecord:
-    """What is to be known of a swap, also long after. Times in cycles of the processor where it happened, and in
-    nanoseconds of the host."""
-
-    ref: Ref
-    kind: str
-    label: str
-    old: str
-    new: str
-    state: str
-    began_cycles: int
-    began_ns: int
-    reason: str = ""
-    processors: list[int] = field(default_factory=list)
-    phases: list[tuple[str, int]] = field(default_factory=list)
-    ended_cycles: int = 0
-    ended_ns: int = 0
-
-    @property
-    def cycles(self) -> int:
-        return self.ended_cycles - self.began_cycles
 
 
 class Swap:
@@ -179,8 +146,7 @@ class Swap:
             while not self.is_done:
                 await th.block()
         finally:
-            del self._waiters[th]
-            swaps.waiting.pop(th.chain, None)
+            del self._waiters[th], swaps.waiting[th.chain]
             if was_active:
                 self.cos.activate(th)
         if self.error is not None:
@@ -340,6 +306,7 @@ class Swap:
     async def _end(self, th: Thread) -> None:
         """Every worker has ended that is waited for: let the next swap or a pending destroy begin."""
         self._is_ending = True
+        self._follow(th)
         self.calls.release(th)  # those of processors that came too late to have a worker
         is_destroy_owed = self.swaps.leave(self.ref)
         if self.phase is Phase.ABORTED:
@@ -355,9 +322,9 @@ class Swap:
                 self._mediator.release_memory(th)
         if is_destroy_owed:
             await self.cos.destroy(th, self.ref)
-        self.record.processors = list(processors(self.vps))
-        self.record.ended_cycles = th.proc.clock
-        self.record.ended_ns = th.machine.wall_clock_ns()
+        record = self.record
+        record.processors = list(processors(self.vps))
+        record.ended_cycles, record.ended_ns = th.proc.clock, th.machine.wall_clock_ns()
         self.is_done = True
         self.swaps.ended(th, self)
         for waiter in self._waiters:
@@ -366,7 +333,7 @@ class Swap:
             self._callback(self)
 
     async def _drop_new(self, th: Thread) -> None:
-        """Destroy the new root, once the swap is over and nobody imports into it any more."""
+        """Destroy the new root, once the swap is over and nobody is inside it any more."""
         if self._is_ending and not self._stuck:
             await self.swaps.retire(th, self.new)
 
@@ -391,7 +358,13 @@ class Swap:
             if th is not by:
                 by.unblock(th)
 
+    def _follow(self, th: Thread) -> None:
+        """Let *th*, who has seen how far the swap is, not be earlier than that. Live, clocks run apart."""
+        if th.machine.live and self.record.phases:
+            th.proc.idle_until(self.record.phases[-1][1] + 1)
+
     def _enter(self, th: Thread, event: Event) -> None:
+        self._follow(th)
         self.phase = after(self.phase, event)
         self.record.state = self.state
         self.record.phases.append((self.state, th.proc.clock))

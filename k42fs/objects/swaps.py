@@ -25,7 +25,8 @@ from k42fs.objects.mediator import MediatorRoot
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import WRITING, Answer, enter_switch, exit_switch, write_complete
-from k42fs.objects.swap import Disposition, Swap, SwapRecord
+from k42fs.objects.swap import Swap
+from k42fs.objects.swap_record import Disposition, SwapRecord
 from k42fs.objects.transfer import agreed_type
 from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK
 from k42fs.objects.workers import start_here
@@ -112,6 +113,10 @@ class Swaps:
             await self._leave_unchanged(th, ref, page)
             await self.retire(th, new)
             raise NotSwappableError(f"{_name(old)} has no form of state that {new.label()} can take")
+        if th.machine.live:  # clocks run apart, but who switches an entry comes after who switched it before
+            th.proc.idle_until(
+                max((past.ended_cycles + 1 for past in self.recent if past.ref == ref), default=0)
+            )
         limit = self.deadline if deadline is None else deadline
         swap = Swap(self, th, old, new, form, disposition, limit, callback)
         self.started += 1

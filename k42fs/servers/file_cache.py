@@ -26,6 +26,7 @@ from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
+from k42fs.servers import mem_trace
 from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class FileCache:
     async def read(self, th: Thread, offset: int, size: int) -> bytes:
         """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
         await self._charge(th, READ, offset, size)
+        if th.proc.on.mem:
+            th.proc.emit.mem_fr_start_fill_page(self.addr, offset)
         return await self.tree.fs.read(th, self.file, offset, size)
 
     async def write(
@@ -114,6 +117,8 @@ class FileCache:
 
         *keeps_times*: as in `FileSystem.write`.
         """
+        if th.proc.on.mem:
+            th.proc.emit.mem_fr_start_write(self.addr, offset, len(data))
         written = await self.tree.fs.write(th, self.file, offset, data, keeps_times)
         await self._charge(th, WRITE, offset, written)
         return written
@@ -126,12 +131,16 @@ class FileCache:
             end = -(-size >> EXTENT_SHIFT)
             for extent in [extent for extent in self._extents if extent >= end]:
                 await th.touch(DROP_PAGES, self.addr, bucket_of(self.addr, extent))
+                if th.proc.on.mem:
+                    mem_trace.dropped(th, self.ref, extent, *self._extents[extent])
                 self._free(th, extent)
         finally:
             self._lock.release(th)
 
     async def cleanup(self, th: Thread) -> None:
         """Give back frames and memory: no call is inside any more."""
+        if th.proc.on.mem:
+            th.proc.emit.mem_fcm_common_destroy(self.ref)
         for extent in list(self._extents):
             self._free(th, extent)
         self.tree.memory.free(th.vp, self.addr)
@@ -176,6 +185,10 @@ class FileCache:
                 if found is None or high > found[1]:
                     await th.touch(ADD_PAGES, self.addr, bucket)
                     found = self._add(th, extent, PAGE if high <= PAGE else EXTENT)
+                    if th.proc.on.mem:
+                        mem_trace.added(th, extent, found.addr)
+                elif th.proc.on.mem:
+                    mem_trace.found(th, extent, found.addr)
                 pieces.append((found[0] + low, high - low))
         finally:
             self._lock.release(th)
@@ -196,6 +209,8 @@ def new_frames(tree: FileSystemGlobal, th: Thread, nbytes: int, owner: object) -
 
 def free_frames(tree: FileSystemGlobal, th: Thread, frames: Frames) -> None:
     """Give frames back."""
+    if th.proc.on.mem:
+        th.proc.emit.mem_page_dealloc(frames.addr)
     tree.machine.blocks.forget(frames.addr, frames.nbytes)
     tree.memory.free(th.vp, frames.addr)
 

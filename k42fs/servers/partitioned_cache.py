@@ -22,6 +22,7 @@ from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
+from k42fs.servers import mem_trace
 from k42fs.servers.file_cache import (
     CACHE,
     EXTENT,
@@ -95,6 +96,8 @@ class PartitionedFileCache(FileCache):
             try:
                 for extent in [extent for extent in partition.extents if extent >= end]:
                     await th.touch(DROP, partition.addr, partition.bucket(extent))
+                    if th.proc.on.mem:
+                        mem_trace.dropped(th, self.ref, extent, *partition.extents[extent])
                     free_frames(self.tree, th, partition.extents.pop(extent))
             finally:
                 partition.lock.release(th)
@@ -169,6 +172,10 @@ class PartitionedFileCache(FileCache):
                 free_frames(self.tree, th, found)
             found = new_frames(self.tree, th, PAGE if high <= PAGE else EXTENT, self)
             partition.extents[extent] = found
+            if th.proc.on.mem:
+                mem_trace.added(th, extent, found.addr)
+        elif th.proc.on.mem:
+            mem_trace.found(th, extent, found.addr)
         return found
 
 

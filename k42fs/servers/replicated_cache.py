@@ -26,6 +26,7 @@ from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import MultiRepRoot, Rep
 from k42fs.objects.transfer import TransferType, TransferTypes, is_first
+from k42fs.servers import mem_trace
 from k42fs.servers.file_cache import (
     ADD_PAGES,
     CACHE,
@@ -79,6 +80,8 @@ class Replica(Rep):
     async def read(self, th: Thread, offset: int, size: int) -> bytes:
         """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
         await self._charge(th, READ, offset, size)
+        if th.proc.on.mem:
+            th.proc.emit.mem_fr_start_fill_page(self.addr, offset)
         return await self.root.tree.fs.read(th, self.root.file, offset, size)
 
     async def write(
@@ -92,6 +95,8 @@ class Replica(Rep):
 
         *keeps_times*: as in `FileSystem.write`.
         """
+        if th.proc.on.mem:
+            th.proc.emit.mem_fr_start_write(self.addr, offset, len(data))
         written = await self.root.tree.fs.write(th, self.root.file, offset, data, keeps_times)
         await self._charge(th, WRITE, offset, written)
         return written
@@ -130,9 +135,15 @@ class Replica(Rep):
         pieces: list[tuple[int, int]] = []
         for extent in range(first, max(-(-end >> EXTENT_SHIFT), first + 1)):
             low, high = pieces_of(extent, offset, end)
+            if th.proc.on.mem:
+                th.proc.emit.mem_fcm_default_multi_rep_map_page_start(extent << EXTENT_SHIFT, self.ref)
             frames = await self._find(th, extent, high)
             if frames is None:
+                if th.proc.on.mem:
+                    th.proc.emit.mem_fcm_default_multi_rep_map_page_retry(extent << EXTENT_SHIFT, self.ref)
                 frames = await self.root.find_or_add(th, self, extent, high)
+            if th.proc.on.mem:
+                th.proc.emit.mem_fcm_default_multi_rep_map_page_end(extent << EXTENT_SHIFT, self.ref)
             if not modelled:
                 return
             pieces.append((frames.addr + low, high - low))
@@ -173,12 +184,18 @@ class ReplicatedCacheRoot(MultiRepRoot):
         """What statistics and traces call it."""
         return f"FileCache {self.file.ino}"
 
+    def trace_name(self) -> str:
+        """What recordings call it: by its file's path, where that is known."""
+        return self.tree.known.describe(self.file)
+
     def create_rep(self, vp: VP) -> Replica:
         return Replica(self, vp)
 
     async def find_or_add(self, th: Thread, replica: Replica, extent: int, high: int) -> Frames:
         """The frames of *extent*, which reach at least to *high*; *replica* has them too from now on."""
         bucket = bucket_of(self._at, extent)
+        if th.proc.on.mem:
+            th.proc.emit.mem_fcm_default_multi_rep_get_page_internal_start(extent << EXTENT_SHIFT, self.ref)
         await self._master.acquire(th)
         try:
             await th.touch(FIND_PAGES, self._at, bucket)
@@ -190,6 +207,10 @@ class ReplicatedCacheRoot(MultiRepRoot):
                     free_frames(self.tree, th, self._extents.pop(extent))
                 found = new_frames(self.tree, th, PAGE if high <= PAGE else EXTENT, self)
                 self._extents[extent] = found
+                if th.proc.on.mem:
+                    mem_trace.added(th, extent, found.addr)
+            elif th.proc.on.mem:
+                mem_trace.found(th, extent, found.addr)
             await replica.lock.acquire(th)
             try:
                 await th.touch(COPY, replica.addr, replica.bucket(extent))
@@ -198,6 +219,8 @@ class ReplicatedCacheRoot(MultiRepRoot):
                 replica.lock.release(th)
         finally:
             self._master.release(th)
+            if th.proc.on.mem:
+                th.proc.emit.mem_fcm_default_multi_rep_get_page_internal_end(extent << EXTENT_SHIFT, self.ref)
         return found
 
     async def forget_from(self, th: Thread, end: int) -> None:
@@ -209,6 +232,8 @@ class ReplicatedCacheRoot(MultiRepRoot):
                 await self._drop_everywhere(th, gone)
             for extent in gone:
                 await th.touch(DROP_PAGES, self._at, bucket_of(self._at, extent))
+                if th.proc.on.mem:
+                    mem_trace.dropped(th, self.ref, extent, *self._extents[extent])
                 free_frames(self.tree, th, self._extents.pop(extent))
         finally:
             self._master.release(th)
@@ -250,6 +275,8 @@ class ReplicatedCacheRoot(MultiRepRoot):
 
     def release_memory(self, th: Thread) -> None:
         """Give back the frames, the master and the root."""
+        if th.proc.on.mem:
+            th.proc.emit.mem_fcm_default_multi_rep_destroy(self.ref)
         for frames in self._extents.values():
             free_frames(self.tree, th, frames)
         self._extents = {}

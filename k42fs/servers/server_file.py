@@ -42,7 +42,7 @@ from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
-from k42fs.servers import fs_trace
+from k42fs.servers import fs_trace, mem_trace
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
 from k42fs.servers.file_object import FileObject
@@ -414,6 +414,8 @@ class ServerFile(FileObject):
         """The file cache, made when a first byte moves. The caller holds the lock."""
         made = self.tree.policy.cache(self.file)(self.tree, self.file, th.vp)
         self.cache_ref = made.ref
+        if th.proc.on.mem:
+            mem_trace.created(th, self.ref, made.ref, made.implementation)
         return self.cache_ref
 
 
