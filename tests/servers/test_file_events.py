@@ -13,11 +13,12 @@ import pytest
 from k42fs.errors import NameNotFoundError
 from k42fs.ids import VP
 from k42fs.machine import Thread
-from k42fs.machine.tracing.mask import CACHE, CLUST_OBJ, FS, FUSE, LOCK, SCHEDULER, all_classes
+from k42fs.machine.tracing.mask import CACHE, CLUST_OBJ, FS, FUSE, LOCK, MEM, SCHEDULER, all_classes
 from k42fs.machine.tracing.packets import NAMES_CPU
 from k42fs.machine.tracing.tracer import Tracer
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import Creds
+from k42fs.servers.file_cache import EXTENT
 from k42fs.servers.system import System, SystemOptions
 from tests.machine.tracing.lab import read, strings
 from tests.report.lab import run, said
@@ -41,13 +42,19 @@ class Recorded:
     """Bodies run one after the other on their processors while *mask* is on."""
 
     def __init__(
-        self, to: Path, mask: int, *bodies: tuple[int, int, Body], before: Body | None = None
+        self,
+        to: Path,
+        mask: int,
+        *bodies: tuple[int, int, Body],
+        before: Body | None = None,
+        cache: str = "single",
     ) -> None:
         clock = iter(range(10**18, 2 * 10**18, 1000))
         options = SystemOptions(
             processors=4, size_bytes=4 << 20, clock_ns=clock.__next__, checks_permissions=False
         )
         self.system = System(options)
+        self.system.policy.choose("FileCache", cache)
         self.path = to
         if before is not None:
             self._run(0, 1, before)
@@ -69,15 +76,15 @@ class Recorded:
         self.system.machine.spawn(VP(vp), go)
         self.system.machine.run()
 
-    def events(self) -> Counter[str]:
-        """Return how many events there are of each kind in the class FS."""
+    def events(self, prefix: str = "fs_") -> Counter[str]:
+        """Return how many events there are of each kind in the class FS, or another one."""
         seen = read(self.path)
         return Counter(
-            name.removeprefix("fs_")
+            name.removeprefix(prefix)
             for cpu, events in seen.items()
             if cpu != NAMES_CPU
             for _, _, name, _ in events
-            if name.startswith("fs_")
+            if name.startswith(prefix)
         )
 
 
@@ -279,10 +286,45 @@ def test_the_tree_of_a_request_shows_its_calls_locks_and_cycles(tmp_path: Path) 
     assert sum(row["misses"] for row in rows) > 0
 
 
-@pytest.mark.parametrize("mask", [FS, CLUST_OBJ, FS | CLUST_OBJ])
-def test_recording_changes_neither_clocks_nor_counts(mask: int, tmp_path: Path) -> None:
-    quiet = Recorded(tmp_path / "off", 0, (1, 70, everything), (2, 71, everything))
-    recorded = Recorded(tmp_path / "on", mask, (1, 70, everything), (2, 71, everything))
+async def pages(th: Thread, fs: Files) -> None:
+    """Five extents written, read twice, cut to two."""
+    _, of = await fs("create", fs.root, b"big", 0o644, os.O_RDWR)
+    await fs("write", of, 0, b"x" * 5 * EXTENT)
+    for _ in range(2):
+        await fs("read", of, EXTENT, 3 * EXTENT)
+    await fs("set_attributes", of.file, AttrChanges(size=2 * EXTENT))
+    await fs("release", of)
+
+
+@pytest.mark.parametrize("cache", ["single", "partitioned", "replicated"])
+def test_each_page_looked_up_found_added_or_dropped_is_told(cache: str, tmp_path: Path) -> None:
+    found = Recorded(tmp_path / "t", MEM, (1, 70, pages), cache=cache).events("mem_")
+    counts = (("fcmcom_add_page", 5), ("fcm_def_inv_page", 3), ("page_dealloc", 3), ("fcmcom_attach_reg", 1))
+    assert {name: found[name] for name, _ in counts} == dict(counts)
+    assert (found["fr_start_write"], found["fr_start_fill_page"]) == (1, 2)
+    assert found["fcm_partitioned_trivial_create"] + found["fcm_default_create"] == 1
+    assert found["fcm_partitioned_trivial_create"] == (cache == "partitioned")
+    if cache == "replicated":
+        assert (
+            found["fcm_default_multi_rep_map_page_start"] == found["fcm_default_multi_rep_map_page_end"] == 11
+        )
+        assert found["fcm_default_multi_rep_get_page_internal_start"] == 5
+        assert found["fcm_default_multi_rep_get_page_internal_end"] == 5
+        assert found["fcm_default_multi_rep_map_page_retry"] == 5
+    else:
+        assert (found["fcm_def_found_page"], found["fcm_def_map_page"], found["fcm_def_get_page"]) == (
+            6,
+            11,
+            11,
+        )
+
+
+@pytest.mark.parametrize("cache", ["single", "partitioned", "replicated"])
+@pytest.mark.parametrize("mask", [FS, CLUST_OBJ, FS | CLUST_OBJ | MEM])
+def test_recording_changes_neither_clocks_nor_counts(mask: int, cache: str, tmp_path: Path) -> None:
+    bodies = (1, 70, everything), (2, 71, everything), (3, 72, pages)
+    quiet = Recorded(tmp_path / "off", 0, *bodies, cache=cache)
+    recorded = Recorded(tmp_path / "on", mask, *bodies, cache=cache)
     assert recorded.clocks == quiet.clocks
     assert recorded.counted == quiet.counted
     assert isinstance(recorded.system.machine.tracer, Tracer)
