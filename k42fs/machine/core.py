@@ -161,5 +161,8 @@ class CoherenceCore(Protocol):
     def logged(self) -> int:
         """How many records are in the log."""
 
+    def set_sites(self, first: int, site: int) -> None:
+        """Let the records from number *first* on come from *site*."""
+
     def take_log(self) -> tuple[array[int], int]:
         """Empty the log; return its records, as `miss_log.Record` flattened, and how many found no room."""

@@ -129,6 +129,12 @@ cdef class FastCore:
         """How many records are in the log."""
         return self.model.log.count
 
+    def set_sites(self, int64_t first, int64_t site):
+        """Let the records from number *first* on come from *site*. See `CoherenceCore`."""
+        cdef int64_t i
+        for i in range(max(0, first), self.model.log.count):
+            self.model.log.items[i * ITEMS + ITEMS - 1] = site
+
     def take_log(self):
         """Empty the log; return its records and how many found no room. See `CoherenceCore`."""
         return taken_log(&self.model.log)

@@ -46,7 +46,7 @@ cdef class Turn:
     cdef Charger charger
     cdef Compiled script
     cdef Ref one
-    cdef int64_t base, other, work, site
+    cdef int64_t base, other, work
     cdef int vp, stopped
     cdef bint is_begun
 

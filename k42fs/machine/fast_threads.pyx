@@ -203,17 +203,18 @@ cdef class Turn:
         return self
 
     def __next__(self):
-        cdef int64_t now
+        cdef int64_t now, logged
         if not self.is_begun:
             self.is_begun = True
             return self.th
         if self.stopped >= 0:
-            if self.charger.core.model.log.room:
-                self.charger.core.site = self.site
+            logged = self.charger.core.model.log.count
             now = self.charger.core.c_script(
                 self.vp, &self.script, self.base, self.other, get_int_slot(self.proc, PROC_CLOCK),
                 self.charger.limit(), self.stopped, &self.stopped
             )
+            if self.charger.core.model.log.count > logged:
+                self.charger.machine.lines.place(logged)
             if self.stopped >= 0:
                 set_int_slot(self.proc, PROC_CLOCK, now)
                 return self.th
@@ -279,16 +280,16 @@ cdef object begin(object th, object proc, Charger charger, Compiled script, int6
     cdef int vp = <int> get_int_slot(th, TH_VP)
     cdef int stopped
     cdef Turn turn
-    if charger.core.model.log.room:
-        charger.machine.lines.mark()
+    cdef int64_t logged = charger.core.model.log.count
     now = charger.core.c_script(vp, &script, base, other, now, charger.limit(), 0, &stopped)
+    if charger.core.model.log.count > logged:
+        charger.machine.lines.place(logged)
     if stopped < 0:
         end(proc, now, work)
         return DONE
     set_int_slot(proc, PROC_CLOCK, now)
     turn = Turn.__new__(Turn)
     turn.th, turn.proc, turn.charger, turn.vp = th, proc, charger, vp
-    turn.site = charger.core.site
     turn.script, turn.base, turn.other, turn.work, turn.stopped = script, base, other, work, stopped
     if script.count == 1:  # it may be of the caller's stack: see `within_line`
         turn.one = script.refs[0]
@@ -341,7 +342,7 @@ class FastThread(FullThread):
 
     def deref(self, ref):
         cdef Charger charger = charger_of(self)
-        cdef int64_t addr, now
+        cdef int64_t addr, now, logged
         proc = processor(self)
         held = <object> get_slot(self, TH_HELD)
         if PyList_GET_SIZE(held):
@@ -349,10 +350,11 @@ class FastThread(FullThread):
         addr = get_int_slot(proc, PROC_LTT_BASE) + LTE * <int64_t> ref
         if addr < 0:
             raise ValueError(f"no ref: {ref}")
-        if charger.core.model.log.room:
-            charger.machine.lines.mark()
+        logged = charger.core.model.log.count
         # No turn is waited for, as this is no await: only this processor ever uses its table.
         now = charger.core.c_access(<int> get_int_slot(self, TH_VP), READ, addr, WORD, get_int_slot(proc, PROC_CLOCK))
+        if charger.core.model.log.count > logged:
+            charger.machine.lines.place(logged)
         set_int_slot(proc, PROC_CLOCK, now)
         return (<object> get_slot(proc, PROC_LTT))[ref]
 

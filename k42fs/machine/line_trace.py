@@ -2,9 +2,9 @@
 program.
 
 While the class Cache is on the core keeps a log (`miss_log.py`), which becomes events before packets are made, or
-when it is half full. Whoever charges the machine says first from where: from the nearest frame that is not of a
-lock or of the machine itself. Threads do that when they see that there is a log; locks and others use
-`machine.core`, in whose place stands one that does it for them. When the class is off there is neither.
+when it is half full. Whoever charged the machine says from where, if that made records: from the nearest frame that
+is not of a lock or of the machine itself. Threads look whether it did; locks and others use `machine.core`, in whose
+place stands one that looks for them. When the class is off there is neither.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from k42fs.machine.miss_log import NO_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from k42fs.ids import Addr
     from k42fs.machine.core import CoherenceCore
@@ -41,32 +42,45 @@ CHARGING: Final = frozenset(
 
 
 class SitedCore:
-    """A core that is told where in the program each reference comes from. All else is the core's."""
+    """A core whose records are told from where in the program they come. All else is the core's."""
 
-    __slots__ = ("_core", "_mark")
+    __slots__ = ("_core", "_place")
 
     _core: CoherenceCore
-    _mark: Callable[[], None]
+    _place: Callable[[int], None]
 
-    def __init__(self, core: CoherenceCore, mark: Callable[[], None]) -> None:
+    def __init__(self, core: CoherenceCore, place: Callable[[int], None]) -> None:
         object.__setattr__(self, "_core", core)
-        object.__setattr__(self, "_mark", mark)
+        object.__setattr__(self, "_place", place)
 
     def access(self, cpu: int, code: int, addr: int, nbytes: int, now: int) -> int:
-        self._mark()
-        return self._core.access(cpu, code, addr, nbytes, now)
+        core = self._core
+        logged = core.logged
+        end = core.access(cpu, code, addr, nbytes, now)
+        if core.logged > logged:
+            self._place(logged)
+        return end
 
     def script(
         self, cpu: int, refs: Refs, base: int, other: int, now: int, limit: int, start: int
     ) -> tuple[int, int]:
-        self._mark()
-        return self._core.script(cpu, refs, base, other, now, limit, start)
+        core = self._core
+        logged = core.logged
+        ended = core.script(cpu, refs, base, other, now, limit, start)
+        if core.logged > logged:
+            self._place(logged)
+        return ended
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._core, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._core, name, value)
+
+
+def _nowhere(frame: FrameType) -> int:
+    """Take the tracer's part until there is one."""
+    return 0
 
 
 class LineTrace:
@@ -77,6 +91,7 @@ class LineTrace:
         self._machine = machine
         self._said: dict[int, list[Piece]] = {}  # what the recording says of each line
         self._counted: dict[int, tuple[int, ...]] = {}
+        self._site_of: Callable[[FrameType], int] = _nowhere
         machine.trace.sources.append(self.flush)
         machine.trace.on_mask.append(self._mask_changed)
 
@@ -84,14 +99,16 @@ class LineTrace:
     def _tracer(self) -> Tracer:
         return self._machine.tracer
 
-    def mark(self) -> None:
-        """Let what is charged now come from whoever called for it. Only while there is a log."""
-        frame = sys._getframe(1)
-        while frame.f_code.co_filename in CHARGING and frame.f_back is not None:
-            frame = frame.f_back
-        if self.core.logged > LOG_RECORDS // 2:
-            self.flush()
-        self.core.site = self._tracer.numbers.site_of(frame)
+    def place(self, first: int) -> None:
+        """What the core has logged from record *first* on comes from whoever charges the machine now."""
+        core = self.core
+        if core.logged > first:
+            frame = sys._getframe(1)
+            while frame.f_code.co_filename in CHARGING and frame.f_back is not None:
+                frame = frame.f_back
+            core.set_sites(first, self._site_of(frame))
+            if core.logged > LOG_RECORDS // 2:
+                self.flush()
 
     def _mask_changed(self, mask: int) -> None:
         machine, core, is_on = self._machine, self.core, self._tracer.on.cache
@@ -101,8 +118,9 @@ class LineTrace:
         if is_on == (core.log_room > 0):
             return
         core.log_room = LOG_RECORDS if is_on else 0
+        self._site_of = self._tracer.numbers.site_of
         core.take_log()
-        machine.core = cast("CoherenceCore", SitedCore(core, self.mark)) if is_on else core
+        machine.core = cast("CoherenceCore", SitedCore(core, self.place)) if is_on else core
         machine.memory.on_free = self._freed if is_on else None
 
     def flush(self) -> None:

@@ -62,6 +62,12 @@ class MissLog:
         self._records, self._dropped = array("q"), 0
         return taken
 
+    def set_sites(self, first: int, site: int) -> None:
+        """Let the records from number *first* on come from *site*: for who looks only when there are any."""
+        records = self._records
+        for at in range(first * ITEMS + ITEMS - 1, len(records), ITEMS):
+            records[at] = site
+
     def _log(
         self,
         what: int,

@@ -289,9 +289,10 @@ class FullThread(CallsThread):
         machine.script_calls[script] += 1
         proc.calls += 1
         refs = self._refs.get(script) or machine.cut(script)
-        if proc.on.cache:
-            machine.lines.mark()
+        logged = machine.lines.core.logged if proc.on.cache else -1
         now, stopped = self._script(self.vp, refs, base, other, now, machine.limit, 0)
+        if logged >= 0:
+            machine.lines.place(logged)
         if stopped >= 0:
             proc.clock = now
             return self._go_on(refs, base, other, stopped, script.work)
@@ -322,18 +323,22 @@ class FullThread(CallsThread):
         if self.held:
             self._check_calls_out(ref)
         proc = self.proc
-        if proc.on.cache:
-            self.machine.lines.mark()
+        logged = self.machine.lines.core.logged if proc.on.cache else -1
         # No turn is waited for, as this is no await: only this processor ever uses its table.
-        proc.clock = self._access(self.vp, READ, proc.ltt_base + LTE_BYTES * ref, WORD_BYTES, proc.clock)
+        now = self._access(self.vp, READ, proc.ltt_base + LTE_BYTES * ref, WORD_BYTES, proc.clock)
+        if logged >= 0:
+            self.machine.lines.place(logged)
+        proc.clock = now
         return proc.ltt[ref]
 
     def _range(self, code: int, addr: int, nbytes: int) -> Awaitable[None]:
         refs = self.machine.range_refs(code, addr, nbytes)
         proc = self.proc
-        if proc.on.cache:
-            self.machine.lines.mark()
-        proc.clock, stopped = self._script(self.vp, refs, addr, 0, proc.clock, self.machine.limit, 0)
+        logged = self.machine.lines.core.logged if proc.on.cache else -1
+        now, stopped = self._script(self.vp, refs, addr, 0, proc.clock, self.machine.limit, 0)
+        if logged >= 0:
+            self.machine.lines.place(logged)
+        proc.clock = now
         return DONE if stopped < 0 else self._go_on(refs, addr, 0, stopped, 0)
 
     async def _copy_in_turn(self, code: int, addr: int, nbytes: int) -> None:
@@ -342,12 +347,12 @@ class FullThread(CallsThread):
 
     async def _go_on(self, refs: Refs, base: int, other: int, stopped: int, work: int) -> None:
         """Do the rest of a script that came to a visible reference ahead of its turn."""
-        proc, core = self.proc, self.machine.lines.core
-        site = core.site
+        proc, lines = self.proc, self.machine.lines
         while stopped >= 0:
             await self.pause
-            core.site = site
-            proc.clock, stopped = self._script(
-                self.vp, refs, base, other, proc.clock, self.machine.limit, stopped
-            )
+            logged = lines.core.logged if proc.on.cache else -1
+            now, stopped = self._script(self.vp, refs, base, other, proc.clock, self.machine.limit, stopped)
+            if logged >= 0:  # whoever awaits this is still where the charge comes from
+                lines.place(logged)
+            proc.clock = now
         self.work(work)

@@ -19,6 +19,8 @@ from k42fs.machine.tracing.split import STAMP_AT, event_items
 EMPTY: Final = 0
 """The number of the empty string, which is never defined."""
 
+PLACE_BITS: Final = 32
+
 MOST_KEPT: Final = 1 << 18
 
 
@@ -37,7 +39,8 @@ class Numbers:
         self._constants: dict[str | bytes, int] = {}
         self._sites: dict[str, int] = {}
         self._methods: dict[tuple[str, str], int] = {}
-        self._frames: dict[tuple[CodeType, int], int] = {}
+        self._frames: dict[int, int] = {}  # by address of the code and place in it
+        self._codes: list[CodeType] = []  # kept alive, for their addresses are in there
 
     def string(self, text: str | bytes) -> int:
         """Return the number of *text*, good until everything is off."""
@@ -61,10 +64,11 @@ class Numbers:
 
     def site_of(self, frame: FrameType) -> int:
         """Return the number of the place where *frame* is now: of a caller, with `sys._getframe(1)`."""
-        key = (frame.f_code, frame.f_lasti)
+        key = id(frame.f_code) << PLACE_BITS | frame.f_lasti  # a code's own hash takes long
         number = self._frames.get(key)
         if number is None:
             code = frame.f_code
+            self._codes.append(code)
             self._frames[key] = number = self.site(
                 f"{short_path(code.co_filename)}:{frame.f_lineno} {code.co_qualname}"
             )
@@ -77,10 +81,12 @@ class Numbers:
         code = getattr(function, "__code__", None)
         if code is None:
             return self.site(getattr(function, "__qualname__", type(function).__qualname__))
-        number = self._frames.get((code, -1))
+        key = id(code) << PLACE_BITS | (1 << PLACE_BITS) - 1
+        number = self._frames.get(key)
         if number is None:
+            self._codes.append(code)
             place = f"{short_path(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"
-            self._frames[code, -1] = number = self.site(place)
+            self._frames[key] = number = self.site(place)
         return number
 
     def method(self, type_name: str, name: str) -> int:
