@@ -11,7 +11,9 @@ experiment E1 of `validation/`. Who makes a lock asks `make_lock` for one, in at
 Only locks whose holders never block can be chosen, as a spinner keeps its processor: were the holder one of its own
 threads, it would never run again (a deterministic run then raises DeadlockError). So those that are held while other
 objects make their reps, while programs answer, or over whole operations (the roots' locks, a tree's rename mutex, a
-name client's lock) stay as they are; and with spin locks the calls below a held one must not block either.
+name client's lock) stay as they are; and with spin locks the calls below a held one must not block either. Objects
+with a rep per processor can break that at a first touch, which waits for the root's lock: there, let each processor
+have one thread.
 """
 
 from __future__ import annotations

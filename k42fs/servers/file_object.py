@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Layout, Script
-from k42fs.machine.lock_choice import make_lock
+from k42fs.machine.lock_choice import DEFAULT, make_lock
 from k42fs.servers.fs_file import NO_REF, FSFile
 
 if TYPE_CHECKING:
@@ -36,13 +36,17 @@ class FileObject:
     status_script: ClassVar[Script]
     """What `get_status` touches."""
 
+    holder_blocks: ClassVar[bool] = False
+    """Who has the lock may have to block. Then it is K42's, which does so too, whatever others the machine has."""
+
     def __init__(self, tree: FileSystemGlobal, file: FSFile, layout: Layout, lock: int, vp: VP) -> None:
         """*lock* is where the lock lies in *layout*."""
         self.tree = tree
         self.file = file
         self.addr = addr = tree.memory.alloc(vp, layout, layout.kind, self)
         self.closing = False
-        self.lock = make_lock(tree.machine.lock_kind, tree.machine, addr + lock, 40, "lock", self, True)
+        kind = DEFAULT if self.holder_blocks else tree.machine.lock_kind
+        self.lock = make_lock(kind, tree.machine, addr + lock, 40, "lock", self, True)
 
     def label(self) -> str:
         """What statistics and traces call it."""

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import VP
 from k42fs.machine.layout import Kind
-from k42fs.machine.locks import FairBLock
+from k42fs.machine.lock_choice import make_lock
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
+    from k42fs.machine.exclusive_lock import ExclusiveLock
     from k42fs.machine.thread import Thread
 
 GRANULE_SHIFT: Final = 12
@@ -37,20 +38,20 @@ class RangeLocks:
         self._owner = owner
         self._step = machine.config.line_bytes
         self.addr = machine.memory.alloc(vp, LOCKS * self._step, Kind.GLOBAL_PADDED, owner=owner)
-        self._locks: dict[int, FairBLock] = {}
+        self._locks: dict[int, ExclusiveLock] = {}
 
-    def span(self, offset: int, size: int) -> list[FairBLock]:
+    def span(self, offset: int, size: int) -> list[ExclusiveLock]:
         """The locks of the *size* > 0 bytes from *offset* on, in the order to take them in."""
         first, last = offset >> GRANULE_SHIFT, (offset + size - 1) >> GRANULE_SHIFT
         if last - first >= LOCKS - 1:
             return [self._lock(number) for number in range(LOCKS)]
         return [self._lock(number) for number in sorted({n % LOCKS for n in range(first, last + 1)})]
 
-    def _lock(self, number: int) -> FairBLock:
+    def _lock(self, number: int) -> ExclusiveLock:
         lock = self._locks.get(number)
         if lock is None:
-            addr = self.addr + number * self._step
-            lock = FairBLock(self._machine, addr, 45, "range", self._owner, spans_calls=True)
+            machine, addr = self._machine, self.addr + number * self._step
+            lock = make_lock(machine.lock_kind, machine, addr, 45, "range", self._owner, spans_calls=True)
             self._locks[number] = lock
         return lock
 
@@ -60,7 +61,7 @@ class RangeLocks:
         self._locks.clear()  # they name their owner: without the cycle both go at once
 
 
-async def take(th: Thread, locks: Sequence[FairBLock]) -> None:
+async def take(th: Thread, locks: Sequence[ExclusiveLock]) -> None:
     """Take *locks* in their order; all or, if the thread dies while it waits, none."""
     taken = 0
     try:
@@ -72,7 +73,7 @@ async def take(th: Thread, locks: Sequence[FairBLock]) -> None:
         raise
 
 
-def give(th: Thread, locks: Sequence[FairBLock]) -> None:
+def give(th: Thread, locks: Sequence[ExclusiveLock]) -> None:
     """Give *locks* up, last one first."""
     for lock in reversed(locks):
         lock.release(th)

@@ -44,6 +44,7 @@ GATE: Final = Layout("FileGate", Kind.LOCAL_STRICT, lock=16, written=8)
 STAMP: Final = GATE.script("stamp", "w:written", work=10)
 WRITE_IN: Final = SERVER_FILE.script("write_inside", "r:state r:length r:cache", work=90)
 EXTEND: Final = SERVER_FILE.script("extend", "r:state x:length r:cache", work=90)
+STATUS: Final = SERVER_FILE.script("status_version", "r:file r:state r:length", work=30)
 NEW_GATE: Final = SERVER_FILE.script("new_gate", "w:state", work=60)
 
 
@@ -64,6 +65,7 @@ class RangedServerFile(ServerFile):
     __slots__ = ("_gates", "_ranges")
 
     implementation: ClassVar[str] = "ranged"
+    holder_blocks: ClassVar[bool] = True  # at the gates
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, vp)
@@ -71,11 +73,16 @@ class RangedServerFile(ServerFile):
         self._ranges = RangeLocks(tree.machine, vp, self)
 
     async def get_status(self, th: Thread) -> FSFile:
-        """The inode; the time of its last write is the latest of all gates'."""
-        file = await super().get_status(th)
+        """The inode; the time of its last write is the latest of all gates'. Takes no lock: the record's version
+        is read before and after.
+        """
+        if self.closing:
+            raise self.gone()
+        await th.touch(STATUS, self.addr)
         for gate in list(self._gates.values()):
             await th.load(gate.addr + GATE.offset("written"))
-        return file
+        await th.touch(STATUS, self.addr)
+        return self.file
 
     async def read(self, th: Thread, of: OpenFile, offset: int | None, size: int) -> bytes:
         """Up to *size* bytes at *offset*; None: at the open file's own offset, which moves past them."""
