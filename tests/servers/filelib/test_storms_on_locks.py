@@ -1,4 +1,4 @@
-"""Storms on the other locks that servers can be given: what holds with K42's holds with each, however objects are made."""
+"""Storms on the other locks that servers can be given: what holds with K42's holds with each of them."""
 
 from __future__ import annotations
 
