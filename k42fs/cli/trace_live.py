@@ -240,6 +240,7 @@ def _standing(status: Mapping[str, Any], mask: str) -> list[str]:
 def _short(path: str) -> str:
     """Return *path* from the current directory on, if it lies there."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
+        here = Path.cwd()
+        return path if here == Path("/") else str(Path(path).relative_to(here))
     except (ValueError, OSError):
         return path

@@ -4,6 +4,9 @@ Emitters add an event with one `list.extend`, which nothing can divide. Order is
 threads may work for one modelled processor, and what other processors did to its cache is told late, so a stamp
 can be behind its predecessor's. Stock readers take such a step for a wrap of 2**32 ticks. What comes together is
 sorted, stably; what is later than a packet already cut gets the stamp of that packet's end.
+
+No two packets of a stream begin at the same time: of a stream in several files babeltrace2 puts them in order by
+that alone. After a packet in which no time passes the next one begins a tick later.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ class Stream:
     """The words of one processor not yet in packets. Its list stays the same object: emitters keep its `extend`."""
 
     __slots__ = (
+        "_earliest",
         "_host_clock",
-        "_last",
         "_sequence",
         "_texts",
         "_trace_id",
@@ -43,7 +46,7 @@ class Stream:
         self._trace_id = trace_id
         self._host_clock = host_clock
         self._sequence = 0
-        self._last = 0
+        self._earliest = 0
         self._texts = {each.id for each in schema.events() if each.fields and each.fields[-1].type.inline}
 
     def cut(self, everything: bool) -> Iterator[Packet]:
@@ -51,10 +54,10 @@ class Stream:
         count = len(self.words)  # taken first: another host thread may be adding
         words = self.words[:count]
         del self.words[:count]
-        bodies = split(words, self._last)
+        bodies = split(words, self._earliest)
         if bodies is None:
-            words = in_order(words, self._last)
-            bodies = split(words, self._last)
+            words = in_order(words, self._earliest)
+            bodies = split(words, self._earliest)
             assert bodies is not None, "sorted and clamped, yet out of order"
         if bodies and not everything:
             self.words[:0] = words[bodies.pop().start :]
@@ -104,5 +107,5 @@ class Stream:
             self._host_clock(),
         )
         self._sequence += 1
-        self._last = body.end
+        self._earliest = max(body.end, body.begin + 1)
         return head, encode(head, body.data), body.events

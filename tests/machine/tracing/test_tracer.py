@@ -206,6 +206,21 @@ def test_what_the_end_of_a_bounded_recording_drops_is_counted_too(tmp_path: Path
     assert status.discarded == status.events - len(seen[0]) > 3 * PER_PACKET
 
 
+def test_no_two_packets_of_a_stream_begin_at_the_same_time(tmp_path: Path) -> None:
+    """Of a stream in several files stock readers know no other order."""
+    tracer, cpus = lab()
+    tracer.start(tmp_path / "t", LOCK, limit_bytes=2 * PARTS * PACKET_BYTES)
+    for number in range(6):
+        cpus[0].emit.lock_release(number, 0)
+        if number in (2, 4):
+            cpus[0].clock += 100
+        tracer.drain(everything=True)
+    tracer.stop()
+    begins = [head.begin for path in sorted(tmp_path.glob("t/cpu0.?")) for head, _ in packets(path)]
+    assert begins == sorted(set(begins))
+    assert numbers(read(tmp_path / "t")[0]) == list(range(6))[-len(begins) + 1 :]
+
+
 def test_a_bound_too_small_for_the_processors_is_refused(tmp_path: Path) -> None:
     tracer, _ = lab()
     with pytest.raises(ConfigError, match="need 524288"):

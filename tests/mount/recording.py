@@ -1,0 +1,120 @@
+"""Recordings of live mounts: made through the command line, judged by the plainest reader and by babeltrace2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from k42fs.cli.main import cli
+from k42fs.machine.tracing.packets import NAMES_CPU
+from k42fs.machine.tracing.schema import load
+from tests.machine.tracing.lab import Seen, read
+
+from .mounting import REPOSITORY, K42Mount
+from .support import run, write
+
+READERS = (
+    ["list"],
+    ["calls"],
+    ["calls", "-c"],
+    ["calls", "--hist"],
+    ["calls", "--tree"],
+    ["time"],
+    ["locks"],
+    ["locks", "--chains"],
+    ["c2c"],
+    ["requests"],
+    ["requests", "--log"],
+    ["requests", "--hist"],
+    ["sharing"],
+    ["swaps"],
+    ["generations"],
+)
+OUTPUTS = 40
+MAKEFILE = b"""\
+OUTPUTS := $(addprefix out/,$(notdir $(wildcard in/*)))
+all: whole
+whole: $(OUTPUTS)
+\tcat $^ > $@
+out/%: in/% | out
+\tsed s/a/b/ $< > $@
+out:
+\tmkdir -p $@
+"""
+
+
+def project(top: Path) -> None:
+    """Write what `make -j8` then builds with sed and cat."""
+    (top / "in").mkdir(parents=True)
+    for number in range(OUTPUTS):
+        write(top / "in" / str(number), b"a line\n" * 100)
+    write(top / "Makefile", MAKEFILE)
+
+
+def command(*words: str | Path) -> list[str]:
+    """Return the argument vector of `k42fs` with *words*; see `environment`."""
+    return [sys.executable, "-m", "k42fs.cli.main", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    }
+
+
+def in_directory(cwd: Path, *words: str | Path, status: int = 0) -> str:
+    """Run `k42fs` with the current directory *cwd*; return all it said."""
+    return run(command(*words), cwd=cwd, env=environment(), status=status)
+
+
+def report(*words: str | Path) -> str:
+    """Return what a reader prints of a recording; it needs no mount, and so no process of its own."""
+    done = CliRunner().invoke(cli, ["trace", *map(str, words)], prog_name="k42fs", catch_exceptions=False)
+    assert done.exit_code == 0, (words, done.stderr)
+    return done.stdout
+
+
+def status_of(mount: K42Mount) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads((mount.path / ".k42" / "trace.json").read_text())
+    return about
+
+
+def events(directory: Path) -> list[Seen]:
+    """Return the processors' events, packet by packet; fails on whatever a packet says wrongly about itself."""
+    return [each for cpu, seen in read(directory).items() if cpu != NAMES_CPU for each in seen]
+
+
+def check_pairs(directory: Path) -> None:
+    """Every request has its enter and exit, every call its return, on the processor where it began."""
+    seen = events(directory)
+    for begin, end, key in (("fuse_op_enter", "fuse_op_exit", 0), ("clust_obj_call", "clust_obj_return", -1)):
+        began = Counter((cpu, values[key]) for cpu, _, name, values in seen if name == begin)
+        ended = Counter((cpu, values[key]) for cpu, _, name, values in seen if name == end)
+        assert began == ended
+        assert began, f"no {begin}"
+        assert set(began.values()) == {1}
+
+
+def check_readable(directory: Path) -> int:
+    """fsck finds no damage and babeltrace2 lists exactly what `list` lists; return how many events that is."""
+    assert "no damage" in report("fsck", directory)
+    listed = report("list", directory)
+    stock = subprocess.run(
+        ["babeltrace2", "--clock-cycles", directory], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert stock.returncode == 0, stock.stderr
+    names = Counter(line.split()[2] for line in listed.splitlines())
+    theirs = Counter(
+        re.findall(r"^\[\d+\] (?:\(\S+\) )?(\S+): \{ cpu_id = (?!4294967295)", stock.stdout, re.M)
+    )
+    constants = {each.qualified: each.constant for each in load().events()}
+    assert Counter({constants[name]: count for name, count in theirs.items()}) == names
+    return sum(names.values())
