@@ -171,5 +171,5 @@ class LineTrace:
         for line in range(addr // line_bytes * line_bytes, addr + nbytes, line_bytes):
             if line in named:
                 named.discard(line)
-            elif has_more:
+            elif has_more and line not in self._said:
                 self._name(line)

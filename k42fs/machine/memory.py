@@ -151,15 +151,8 @@ class Memory:
         first, nbytes = page
         start = Addr(first + (addr - first) // nbytes * nbytes)
         block = self._blocks[start]
-        name_itself = getattr(block.owner, "label", None)
-        if name_itself is not None:
-            label = str(name_itself())
-        elif block.layout is not None:
-            label = block.layout.name
-        else:
-            label = f"{block.nbytes} bytes"
         field = block.layout.field_at(addr - start) if block.layout else ""
-        return label, field or f"+{addr - start}"
+        return _label(block), field or f"+{addr - start}"
 
     def owner_at(self, addr: int) -> object:
         """Return whose block lies at *addr*: None if nothing was ever there, or its block is free now."""
@@ -181,12 +174,16 @@ class Memory:
             return
         first, size = page
         for start in range(first + (addr - first) // size * size, end, size):
-            layout = self._blocks[Addr(start)].layout
-            fields = [("", 0, size)] if layout is None else layout.spans()
-            for _, offset, width in fields:
+            block = self._blocks[Addr(start)]
+            label = _label(block)
+            if block.layout is None:
+                low = max(addr, start)
+                yield low - addr, min(end, start + size) - low, label, f"+{low - start}"
+                continue
+            for name, offset, width in block.layout.spans():
                 low, high = max(addr, start + offset), min(end, start + offset + width)
                 if low < high:
-                    yield (low - addr, high - low, *self.describe(low))
+                    yield low - addr, high - low, label, name
 
     def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
         """Return the pool for such blocks, with the size and the kind that they have."""
@@ -239,6 +236,14 @@ class UnmodelledMemory(Memory):
 
     def free(self, vp: int, addr: Addr) -> None:
         return None
+
+
+def _label(block: Block) -> str:
+    """Name what has the block, or had it last."""
+    name_itself = getattr(block.owner, "label", None)
+    if name_itself is not None:
+        return str(name_itself())
+    return block.layout.name if block.layout is not None else f"{block.nbytes} bytes"
 
 
 @lru_cache(maxsize=256)

@@ -1,11 +1,27 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""`split.split_plainly`, body for body the same: see there for what it does. Little-endian hosts only."""
+"""`split.split_plainly` and `split.in_order_plainly`, word for word the same: see there for what they do. Little-endian
+hosts only."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.list cimport PyList_GET_ITEM
+from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
+
+
+cdef struct Place:
+    uint64_t stamp
+    Py_ssize_t at  # of the event's first item
+
+
+cdef int compare(const void *a, const void *b) noexcept nogil:
+    """Order by stamp, then by place in the list: a stable sort."""
+    cdef const Place *left = <const Place *> a
+    cdef const Place *right = <const Place *> b
+    if left.stamp != right.stamp:
+        return -1 if left.stamp < right.stamp else 1
+    return -1 if left.at < right.at else 1
 
 
 cdef inline uint64_t word(list words, Py_ssize_t at) except? 0xFFFFFFFFFFFFFFFF:
@@ -46,3 +62,34 @@ def split_list(list words not None, uint64_t last, Py_ssize_t room_words, uint64
         return bodies
     finally:
         free(out)
+
+
+def in_order_list(list words not None, last):
+    """Return the list with its events sorted by stamp, stably; stamps before *last* become *last*."""
+    cdef Py_ssize_t count = len(words), at = 0, events = 0, event, item, filled = 0
+    cdef uint64_t earliest = PyLong_AsUnsignedLongLongMask(last)
+    cdef Place *places = <Place *> malloc((count // 2 + 1) * sizeof(Place))
+    if places == NULL:
+        raise MemoryError
+    try:
+        while at + 1 < count:
+            item = word(words, at) >> 24 & 0xFF
+            if not item:
+                break
+            places[events] = Place(word(words, at + 1), at)
+            events += 1
+            at += 1 + item
+        if at != count:
+            raise ValueError(f"no whole event at item {at} of {count}")
+        qsort(places, events, sizeof(Place), compare)
+        ordered = PyList_New(count)
+        for event in range(events):
+            at = places[event].at
+            for item in range(1 + (word(words, at) >> 24 & 0xFF)):
+                value = last if item == 1 and places[event].stamp < earliest else <object> PyList_GET_ITEM(words, at + item)
+                Py_INCREF(value)
+                PyList_SET_ITEM(ordered, filled, value)
+                filled += 1
+        return ordered
+    finally:
+        free(places)

@@ -16,9 +16,9 @@ from k42fs.machine.tracing.packing import ID_MASK, LENGTH_SHIFT, STAMP_BITS, STA
 from k42fs.machine.tracing.schema import MAX_WORDS
 
 try:
-    from k42fs.machine.tracing.fast_split import split_list
+    from k42fs.machine.tracing.fast_split import in_order_list, split_list
 except ImportError:
-    split_list = None  # type: ignore[assignment]
+    in_order_list = split_list = None  # type: ignore[assignment]
 
 STAMP_AT: Final = 1
 """Where in an event in a list its stamp is."""
@@ -84,6 +84,11 @@ def _bytes(body: list[int]) -> bytes:
 
 def in_order(words: list[int], last: int) -> list[int]:
     """Return *words* with the events sorted by stamp, stably; stamps before *last* become *last*."""
+    return (in_order_plainly if in_order_list is None else in_order_list)(words, last)
+
+
+def in_order_plainly(words: list[int], last: int) -> list[int]:
+    """Do what `in_order` does, in Python."""
     events, at = [], 0
     while at < len(words):
         after = at + event_items(words[at])

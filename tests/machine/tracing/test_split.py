@@ -1,13 +1,14 @@
 """The compiled way into packets and the plain one: the same bodies from the same words, and the same refusals."""
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from k42fs.machine.tracing.packets import MAX_GAP, ROOM_WORDS
-from k42fs.machine.tracing.split import Body, count_events, in_order, split_plainly
+from k42fs.machine.tracing.split import Body, count_events, in_order, in_order_plainly, split_plainly
 
 fast_split = pytest.importorskip("k42fs.machine.tracing.fast_split", exc_type=ImportError)
 
@@ -60,6 +61,23 @@ def test_both_refuse_a_step_back_wherever_it_is(lengths: list[int]) -> None:
         assert split_plainly(wrong, last) is None
         assert compiled(wrong, last) is None
         assert split_plainly(in_order(wrong, last), last) == compiled(in_order(wrong, last), last) is not None
+
+
+@given(lists_of_events(), st.randoms(use_true_random=False))
+def test_both_sort_alike_and_keep_what_came_at_one_time_in_order(words: list[int], dice: Random) -> None:
+    at = 0
+    while at < len(words):
+        words[at + 1] = dice.choice([5, 1 << 40, (1 << 40) + dice.randrange(9)])
+        at += 1 + (words[at] >> 24)
+    ordered = fast_split.in_order_list(words, 1 << 40)
+    assert ordered == in_order_plainly(words, 1 << 40)
+    assert split_plainly(ordered, 1 << 40) is not None
+
+
+@pytest.mark.parametrize("words", [[1 << 24], [0, 5], [3 << 24, 5, 1], [1 << 24, 5, 2 << 24, 5]])
+def test_a_torn_list_is_refused(words: list[int]) -> None:
+    with pytest.raises(ValueError, match="no whole event"):
+        fast_split.in_order_list(words, 0)
 
 
 def test_a_word_that_is_no_number_is_a_bug_in_both() -> None:
