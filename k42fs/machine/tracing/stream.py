@@ -5,8 +5,8 @@ threads may work for one modelled processor, and what other processors did to it
 can be behind its predecessor's. Stock readers take such a step for a wrap of 2**32 ticks. What comes together is
 sorted, stably; what is later than a packet already cut gets the stamp of that packet's end.
 
-No two packets of a stream begin at the same time: of a stream in several files babeltrace2 puts them in order by
-that alone. After a packet in which no time passes the next one begins a tick later.
+No two packets of a stream begin in the same nanosecond: of a stream in several files babeltrace2 puts them in order
+by that alone. After a packet in which no time passes the next one begins a nanosecond later.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ Packet = tuple[PacketHead, bytes, int]
 
 
 class Stream:
-    """The words of one processor not yet in packets. Its list stays the same object: emitters keep its `extend`."""
+    """The words of one processor not yet in packets. Its list stays the same object: emitters keep its `extend`.
+
+    *apart*: ticks that are a nanosecond at least.
+    """
 
     __slots__ = (
+        "_apart",
         "_earliest",
         "_host_clock",
         "_sequence",
@@ -37,7 +41,13 @@ class Stream:
     )
 
     def __init__(
-        self, schema: Schema, trace_id: bytes, number: int, cpu: int, host_clock: Callable[[], int]
+        self,
+        schema: Schema,
+        trace_id: bytes,
+        number: int,
+        cpu: int,
+        host_clock: Callable[[], int],
+        apart: int = 1,
     ) -> None:
         self.words: list[int] = []
         self.number = number
@@ -46,6 +56,7 @@ class Stream:
         self._trace_id = trace_id
         self._host_clock = host_clock
         self._sequence = 0
+        self._apart = apart
         self._earliest = 0
         self._texts = {each.id for each in schema.events() if each.fields and each.fields[-1].type.inline}
 
@@ -107,5 +118,5 @@ class Stream:
             self._host_clock(),
         )
         self._sequence += 1
-        self._earliest = max(body.end, body.begin + 1)
+        self._earliest = max(body.end, body.begin + self._apart)
         return head, encode(head, body.data), body.events

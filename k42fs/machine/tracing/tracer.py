@@ -128,7 +128,8 @@ class Tracer:
         self._losses = Losses()
 
     def _new_stream(self, cpu: int) -> Stream:
-        return Stream(load(), self._trace_id, cpu, cpu, self._host_clock)
+        apart = -(-self.ticks_per_second // 10**9)
+        return Stream(load(), self._trace_id, cpu, cpu, self._host_clock, apart)
 
     def set_mask(self, mask: int) -> None:
         """Let the classes in *mask* be recorded, and Control with them; 0 ends it. Each change is recorded."""
