@@ -109,6 +109,15 @@ class Decision:
     figures: Figures
     outcome: str = "advised"
 
+    def sentence(self) -> str:
+        """Say it in a line."""
+        figures = self.figures
+        return (
+            f"{figures.label} from {figures.implementation} to {self.new} by rule {self.rule}, {self.outcome}: "
+            f"{figures.contentions:,} of {figures.acquisitions:,} acquisitions waited, "
+            f"{figures.waited_cycles:,} cycles, {figures.processors} processors"
+        )
+
     def record(self) -> dict[str, Any]:
         """Return it ready for JSON."""
         figures = self.figures
@@ -173,7 +182,7 @@ class Adapter:
         """The objects to look at, in the order of their locks' first contention, then those once changed."""
         counts: dict[Ref, list[int]] = {}
         for lock in self.cos.machine.contended.locks():
-            ref = getattr(lock.owner, "ref", 0)
+            ref = Ref(getattr(lock.owner, "ref", 0))
             if not ref:
                 continue
             now = (lock.acquisitions, lock.contentions, lock.waited_cycles, lock.held_cycles)

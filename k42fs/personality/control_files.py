@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
-from k42fs.personality import control_text, control_trace
+from k42fs.personality import control_adapt, control_text, control_trace
 from k42fs.personality.control_metrics import reader
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
@@ -91,6 +91,12 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         **_shown("traceMask", trace.mask, control_trace.mask_text, trace.change_mask, trace.flush),
         **_shown("trace", trace.status, control_text.keys_and_values, trace.command, trace.flush),
         b"traceObjects": ControlFile(lambda: trace.objects().encode(), trace.change_objects),
+        **_shown(
+            "adapt",
+            lambda: control_adapt.adaptation(system.adapter),
+            control_adapt.text,
+            partial(control_adapt.change, system.adapter),
+        ),
         **_shown("config", config.values, control_text.keys_and_values, config.change),
         **_shown(
             "version",

@@ -36,6 +36,9 @@ CLEANUP_SECONDS: Final = 0.1
 
 IDLE_CLEANUP_SECONDS: Final = 2.0
 TICK_SECONDS: Final = 1.0
+ADAPT_SECONDS: Final = 1.0
+"""Length of a window of adaptation."""
+
 SWEEP_SECONDS: Final = 30.0
 """How often the free lists are looked through for what is old even if the mount is idle."""
 
@@ -69,6 +72,8 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
             root_uid=os.getuid(),
             root_gid=os.getgid(),
             acls_are_enforced=options.acl,
+            adapt=options.adapt,
+            adapt_rules=options.rules(),
         )
     )
     waiting = SessionWaiting()
@@ -144,6 +149,7 @@ async def _run(operations: Operations, on_ready: Callable[[], object]) -> None:
         nursery.start_soon(_dump_on_signal, operations)
         nursery.start_soon(_clean_up, operations)
         nursery.start_soon(_keep_recording, operations)
+        nursery.start_soon(_adapt, operations)
         on_ready()
         await pyfuse3.main(min_tasks=1, max_tasks=WORKERS_MAX)
         nursery.cancel_scope.cancel()
@@ -177,6 +183,16 @@ async def _keep_recording(operations: Operations) -> None:
     while True:
         await trio.sleep(TICK_SECONDS)
         operations.trace_control.tick()
+
+
+async def _adapt(operations: Operations) -> None:
+    """End a window of adaptation from time to time, if anybody came meanwhile."""
+    served = -1
+    while True:
+        await trio.sleep(ADAPT_SECONDS)
+        if served != operations.requests and operations.system.adapter.mode != "off":
+            served = operations.requests
+            await operations.adapt()
 
 
 async def _clean_up(operations: Operations) -> None:

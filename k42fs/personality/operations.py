@@ -11,6 +11,7 @@ notifier.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pyfuse3
@@ -26,6 +27,8 @@ from k42fs.personality.notifier import Notifier
 from k42fs.personality.options import MountOptions
 from k42fs.personality.session import ReaderBaton
 from k42fs.servers.system import System
+
+log = logging.getLogger(__name__)
 
 
 class Operations(
@@ -49,6 +52,17 @@ class Operations(
             self.notifier.attributes_changed(parent)
         for node_id in changed_inodes(request, args):
             self.notifier.contents_changed(node_id)
+
+    async def adapt(self) -> None:
+        """End a window of adaptation: see `objects/adaptation.py`."""
+        th = self.machine.enter(VP(0), is_housekeeping=True)  # not active: a swap would wait for it
+        try:
+            for decision in await self.run(th, self.system.adapter.observe(th)):
+                log.info("adaptation: %s", decision.sentence())
+        except Exception as exc:
+            self.failure(exc, "adaptation")
+        finally:
+            self.machine.leave(th)
 
     async def clean_up(self, vp: VP) -> None:
         """Give processor *vp*'s clean-up daemon its turn: idle objects, deferred destruction, detached servers."""

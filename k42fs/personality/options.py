@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Final, Literal, get_args
 
 from k42fs.errors import ConfigError
 from k42fs.machine import preset, preset_names
+from k42fs.objects.adapt_rules import load_rules
+from k42fs.objects.adaptation import Mode, Rule
+from k42fs.servers.adapt_rules import RULES
 from k42fs.servers.mount_commands import parse_size as parse_bytes
 
 Model = Literal["full", "calls", "off"]
@@ -67,6 +71,8 @@ class MountOptions:
     acl: bool = False
     noatime: bool = False
     nonempty: bool = False
+    adapt: Mode = "off"
+    adapt_rules: str = ""
     log: str = ""
     log_level: str = "info"
     kernel_flags: tuple[str, ...] = ()
@@ -81,8 +87,15 @@ class MountOptions:
             raise ConfigError(f"size={self.size}: must be at least 64k")
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative")
+        if self.adapt not in get_args(Mode):
+            raise ConfigError(f"adapt={self.adapt}: unknown; one of {', '.join(get_args(Mode))}")
+        self.rules()
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"log_level={self.log_level}: unknown; one of {', '.join(LOG_LEVELS)}")
+
+    def rules(self) -> Sequence[Rule]:
+        """Return the rules of adaptation: the shipped ones, or those of the file that is named."""
+        return load_rules(Path(self.adapt_rules)) if self.adapt_rules else RULES
 
     @property
     def is_read_only(self) -> bool:
@@ -188,6 +201,8 @@ _PARSERS: Final = {
     "acl": _flag,
     "noatime": _flag,
     "nonempty": _flag,
+    "adapt": _text,
+    "adapt_rules": _path,
     "log": _path,
     "log_level": _text,
 }

@@ -85,6 +85,9 @@ class FileObject:
         finally:
             self.lock.release(th)
 
+    looking = exclusively
+    """The same for an *op* that only looks. An implementation may do without its lock."""
+
     async def cleanup(self, th: Thread) -> None:
         """Give back the modelled memory: no call is inside any more."""
         self.tree.memory.free(th.vp, self.addr)

@@ -20,10 +20,11 @@ has no ranges: every write goes under the file's lock.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.locks import RWLock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import SingleRepRoot
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from k42fs.objects.cosmgr import COSMgr
     from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 GATE: Final = Layout("FileGate", Kind.LOCAL_STRICT, lock=16, written=8)
 STAMP: Final = GATE.script("stamp", "w:written", work=10)
@@ -83,6 +87,20 @@ class RangedServerFile(ServerFile):
             await th.load(gate.addr + GATE.offset("written"))
         await th.touch(STATUS, self.addr)
         return self.file
+
+    async def looking(
+        self,
+        th: Thread,
+        script: Script,
+        op: Callable[Concatenate[Thread, FSFile, P], Awaitable[T]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> T:
+        """Run *op*, which only looks at the inode, without the lock: its record is read in one step."""
+        if self.closing:
+            raise self.gone()
+        await th.touch(script, self.addr)
+        return await op(th, self.file, *args, **kw)
 
     async def read(self, th: Thread, of: OpenFile, offset: int | None, size: int) -> bytes:
         """Up to *size* bytes at *offset*; None: at the open file's own offset, which moves past them."""

@@ -125,6 +125,10 @@ class ServerFile(FileObject):
         """No open may write."""
         return self.writers == 0
 
+    def activity(self) -> dict[str, int]:
+        """Who has it open, for monitors."""
+        return {"clients": len(self.clients), "writers": self.writers}
+
     # Opens
 
     def add_client(self, th: Thread, flags: int) -> OpenFile:
@@ -377,7 +381,7 @@ class ServerFile(FileObject):
         if self.cache_ref:
             await self.tree.cos.destroy(th, self.cache_ref)
             self.cache_ref = NO_REF
-        self.tree.free_lists.discard(th.vp, self.ref)
+        await self.tree.free_lists.discard(th, self.ref)
         await self.tree.cos.destroy(th, self.ref)
 
     async def _locked_write(

@@ -1,0 +1,51 @@
+"""`.k42/adapt`: how objects are adapted to their use, and every decision with the figures that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+
+from k42fs.errors import ConfigError
+from k42fs.machine import Thread
+from k42fs.objects.adaptation import Adapter, Mode
+from k42fs.personality.control_text import table
+
+SHOWN: Final = 20
+"""Decisions in the text, the latest first; the JSON has all that are remembered."""
+
+HEADINGS: Final = ("object", "from", "to", "rule", "outcome", "waited", "of", "wait-cycles", "cpus")
+
+
+def adaptation(adapter: Adapter) -> dict[str, Any]:
+    """Return the mode, the rules and the decisions, latest first, ready for JSON."""
+    return {
+        "mode": adapter.mode,
+        "windows": adapter.windows,
+        "rules": [rule.name for rule in adapter.rules],
+        "decided": adapter.decided,
+        "decisions": [decision.record() for decision in reversed(adapter.decisions)],
+    }
+
+
+def text(value: Mapping[str, Any]) -> str:
+    """Return what the file shows."""
+    head = f"mode {value['mode']}, {value['windows']:,} windows, {value['decided']:,} decisions\n"
+    head += f"rules {' '.join(value['rules'])}\n"
+    if not value["decisions"]:
+        return head
+    rows = [list(HEADINGS)]
+    for each in value["decisions"][:SHOWN]:
+        figures = each["figures"]
+        counts = (
+            f"{figures[name]:,.0f}" for name in ("contentions", "acquisitions", "waited_cycles", "processors")
+        )
+        rows.append([each["object"], each["from"], each["to"], each["rule"], each["outcome"], *counts])
+    return head + table(rows, left=5)
+
+
+async def change(adapter: Adapter, _th: Thread, command: bytes) -> None:
+    """Carry out a write: off, advise or act."""
+    word = command.decode(errors="replace")
+    if word not in get_args(Mode):
+        raise ConfigError(f"adapt={word}: unknown; one of {', '.join(get_args(Mode))}")
+    adapter.mode = word  # type: ignore[assignment]
