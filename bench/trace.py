@@ -25,9 +25,12 @@ if not __package__:  # run as a file: python bench/trace.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import lttng, trace_readers
-from k42fs.machine.tracing.mask import FS, LOCK, all_classes
+from k42fs.ids import VP
+from k42fs.machine import Machine, MachineConfig, Thread
+from k42fs.machine.tracing.mask import CLUST_OBJ, FS, LOCK, all_classes
 from k42fs.machine.tracing.packets import PACKET_BYTES
 from k42fs.machine.tracing.tracer import Tracer
+from k42fs.objects import COSMgr, Rep, SingleRepRoot
 
 FOUR_WORDS = "emitter, 4 words"
 BATCH = 2000  # a batch of some 100 us seldom meets another process
@@ -201,6 +204,50 @@ def emission(batches: int) -> list[Figure]:
     return [*figures, *(Figure(name, best[name]) for name in rows if name.startswith(call))]
 
 
+class Idle(Rep):
+    """An object with nothing to do."""
+
+    async def rest(self, th: Thread) -> None:
+        """Return at once."""
+
+
+def object_calls(batches: int) -> list[Figure]:
+    """Time calls through refs: before there was a tracer, off again after it was on, and traced.
+
+    Off, the local table is the plain one: what is measured is that nothing is left of the tracing.
+    """
+    machines = [Machine(MachineConfig(processors=1), live=True) for _ in range(3)]
+
+    def calls_on(machine: Machine, masks: tuple[int, ...]) -> Loop:
+        cos = COSMgr(machine)
+        ref = SingleRepRoot(cos, Idle()).ref
+        th = machine.enter(VP(0))
+        cos.activate(th)
+
+        async def go(turns: int) -> None:
+            for _ in range(turns):
+                await th.deref(ref).rest(th)
+
+        machine.drive(go(1))
+        for mask in masks:
+            machine.tracer.set_mask(mask)
+        return lambda turns: machine.drive(go(turns))
+
+    reference = "object call, never traced"
+    off, on = "object call, traced before, off again", "object call, traced: Call and Return, 3 words each"
+    loops = map(calls_on, machines, ((), (CLUST_OBJ, LOCK), (CLUST_OBJ,)))
+    best = fastest(
+        dict(zip((reference, off, on), loops, strict=True)),
+        batches,
+        machines[2].tracer.streams()[0].words.clear,
+    )
+    return [
+        Figure(reference, best[reference]),
+        Figure(off, best[off], reference, best[off] / best[reference], 1.1),
+        Figure(on, best[on], reference, best[on] / best[reference]),
+    ]
+
+
 def to_disk(batches: int) -> list[Figure]:
     """Time the whole way: guarded event, poll, packet, file."""
     cpus = [Cpu(), Cpu()]
@@ -274,7 +321,7 @@ def table(figures: list[Figure]) -> Table:
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the figures as CSV.")
 def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     """Measure what tracing costs."""
-    figures = [*guards(batches), *emission(batches), *to_disk(batches)]
+    figures = [*guards(batches), *emission(batches), *object_calls(batches), *to_disk(batches)]
     beside, why_not = beside_lttng(batches, figures)
     figures += beside
     console = Console()

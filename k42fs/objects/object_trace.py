@@ -6,7 +6,7 @@ whom it happens, each under its guard: ``if proc.on.clust_obj: cos.tracing.misse
 
 A ref is named when its object is made, when a recording begins, and at the latest when it is called. A name is
 what `trace_name()` of the rep (or of a root with many) says, or else its label. When a recording begins, objects
-that know others' names are asked first to `teach_names()`.
+that know others' names are asked first to `forget_names()` and then, all over, to `teach_names()`.
 """
 
 from __future__ import annotations
@@ -146,8 +146,9 @@ class ObjectTrace:
 
     def _describe(self, tracer: Tracer) -> None:
         proc, roots = self._processors[0], list(self._cos.table.live_objects())
-        for root in roots:
-            if teach_names := getattr(getattr(root, "rep", root), "teach_names", None):
-                teach_names()
+        for prepare in ("forget_names", "teach_names"):
+            for root in roots:
+                if found := getattr(getattr(root, "rep", root), prepare, None):
+                    found()
         for root in roots:
             self.name(proc, root)

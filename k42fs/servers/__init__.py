@@ -13,7 +13,7 @@ file library   name_tree.py     NameTree, the face of a file server: names; tree
                rename.py        rename, rmdir; name_locks.py: several dirlocks at once
                walk.py          paths inside one tree
                file_ops.py, attr_changes.py, credentials.py, posix_acl.py: attributes and rights
-               fs_trace.py      what recordings are told of files
+               fs_trace.py, mem_trace.py: what recordings are told of files and of file caches
 
 file systems   ramfs/
 

@@ -95,6 +95,14 @@ class DistributedDirRoot(MultiRepRoot):
         """What statistics and traces call it."""
         return f"{KIND} {self.file.ino}"
 
+    def trace_name(self) -> str:
+        """What recordings call it: by its path, where that is known."""
+        return self.tree.known.describe(self.file)
+
+    def teach_names(self) -> None:
+        """Tell a recording that begins the names that are known here."""
+        self.tree.known.learn_all(self.file, self.names.children)
+
     def create_rep(self, vp: VP) -> DistributedDir:
         return DistributedDir(self, vp)
 

@@ -80,8 +80,7 @@ class Directory(FileObject):
 
     def teach_names(self) -> None:
         """Tell a recording that begins the names that are known here."""
-        for name, holder in self.names.children.items():
-            self.tree.known.learn(self.file, name, holder.file)
+        self.tree.known.learn_all(self.file, self.names.children)
 
     @property
     def place(self) -> int:

@@ -19,11 +19,14 @@ from k42fs.ids import Ino, Ref
 from k42fs.servers.credentials import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
     from k42fs.servers.attr_changes import AttrChanges
     from k42fs.servers.fs_file import FSFile
     from k42fs.servers.fs_global import FileSystemGlobal
+    from k42fs.servers.name_holder import NameHolder
     from k42fs.servers.open_file import DirHandle, OpenFile
 
 NAMES_MAX: Final = 1 << 16
@@ -60,6 +63,15 @@ class KnownNames:
         if len(self._at) >= NAMES_MAX:
             self._at.clear()
         self._at[file.ino] = directory, name
+
+    def learn_all(self, directory: FSFile, holders: Mapping[bytes, NameHolder]) -> None:
+        """*directory* has these names."""
+        for name, holder in holders.items():
+            self.learn(directory, name, holder.file)
+
+    def forget(self) -> None:
+        """A recording begins: what an earlier one saw may be wrong by now."""
+        self._at.clear()
 
     def last(self, file: FSFile) -> tuple[FSFile | None, bytes]:
         """Return the directory in which *file* was last found, and its name there."""

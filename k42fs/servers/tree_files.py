@@ -73,6 +73,10 @@ class TreeFiles:
         """What statistics and traces call it."""
         return f"NameTree {self.tree.fs.name}"
 
+    def forget_names(self) -> None:
+        """Let a recording that begins find out anew what files are called."""
+        self.tree.known.forget()
+
     # Without a call: for those who made it
 
     def root_file(self) -> FSFile:

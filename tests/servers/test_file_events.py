@@ -48,6 +48,7 @@ class Recorded:
         *bodies: tuple[int, int, Body],
         before: Body | None = None,
         cache: str = "single",
+        directory: str = "locked",
     ) -> None:
         clock = iter(range(10**18, 2 * 10**18, 1000))
         options = SystemOptions(
@@ -55,6 +56,7 @@ class Recorded:
         )
         self.system = System(options)
         self.system.policy.choose("FileCache", cache)
+        self.system.policy.choose("DirObject", directory)
         self.path = to
         if before is not None:
             self._run(0, 1, before)
@@ -139,7 +141,8 @@ def test_each_operation_has_its_events(tmp_path: Path) -> None:
     )
 
 
-def test_names_are_paths_and_follow_a_rename(tmp_path: Path) -> None:
+@pytest.mark.parametrize("directory", ["locked", "distributed"])
+def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> None:
     async def before(th: Thread, fs: Files) -> None:
         deep = await fs("mkdir", await fs("mkdir", fs.root, b"old", 0o755), b"deep", 0o755)
         _, of = await fs("create", deep, b"kept \xc3\xa9", 0o644, os.O_RDWR)
@@ -153,7 +156,7 @@ def test_names_are_paths_and_follow_a_rename(tmp_path: Path) -> None:
         await fs("release", of)
         await fs("open", of.file, os.O_RDONLY)
 
-    recorded = Recorded(tmp_path / "t", CLUST_OBJ | FS, (0, 7, body), before=before)
+    recorded = Recorded(tmp_path / "t", CLUST_OBJ | FS, (0, 7, body), before=before, directory=directory)
     seen = read(recorded.path)
     texts: dict[Any, str] = {**strings(seen[NAMES_CPU])}
     named = {

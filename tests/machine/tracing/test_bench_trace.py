@@ -20,7 +20,7 @@ def test_the_bench_writes_the_same_rows_everywhere(tmp_path: Path, monkeypatch: 
         assert [row["row"] for row in csv.DictReader(file)] == [row["row"] for row in rows]
     names = {row["row"] for row in rows}
     assert {row["reference"] for row in rows if row["reference"]} <= names
-    assert sum(row["budget"] is not None for row in rows) == 6
+    assert sum(row["budget"] is not None for row in rows) == 7
 
 
 def test_without_lttng_there_is_a_reason_and_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
