@@ -244,7 +244,7 @@ class Directory(FileObject):
             if th.proc.on.fs:
                 fs_trace.unmade(th, self.tree, self.file, self.ref, "delete_file")
             await self.tree.fs.delete_file(th, self.file)
-            self.tree.free_lists.discard(th.vp, self.ref)
+            await self.tree.free_lists.discard(th, self.ref)
             await self.tree.cos.destroy(th, self.ref)
 
     async def try_destroy(self, th: Thread) -> Verdict:

@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING, Final
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.thread import DONE, Thread
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k42fs.machine.driver import Machine
-    from k42fs.machine.thread import Thread
     from k42fs.servers.fs_file import FSFile
 
 ENTRIES_MAX: Final = 512
@@ -79,16 +81,15 @@ class FreeLists:
         The caller may hold locks; `trim` is called when it holds none.
         """
         await th.touch(ENQUEUE, self._addrs[th.vp])
-        mine = self._lists[th.vp]
-        mine.pop(ref, None)
-        mine[ref] = th.now_ns(), file
+        self._enter(th, ref, file)
 
-    def discard(self, vp: VP, ref: Ref) -> None:
+    def discard(self, th: Thread, ref: Ref) -> Awaitable[None]:
         """Take a dead object off, if it is in this processor's list.
 
         Elsewhere it is found dead in its turn.
         """
-        self._lists[vp].pop(ref, None)
+        self._lists[th.vp].pop(ref, None)
+        return DONE
 
     def is_long(self, vp: VP) -> bool:
         """Whether a processor's list should be trimmed."""
@@ -109,6 +110,15 @@ class FreeLists:
         mine = self._lists[th.vp]
         return await self._ask(th, mine, len(mine), th.now_ns() - age_ns)
 
+    def _enter(self, th: Thread, ref: Ref, file: FSFile) -> None:
+        mine = self._lists[th.vp]
+        mine.pop(ref, None)
+        mine[ref] = th.now_ns(), file
+
+    def _dequeue(self, th: Thread) -> Awaitable[None]:
+        """Charge taking the oldest entry off."""
+        return th.touch(DEQUEUE, self._addrs[th.vp])
+
     async def _ask(
         self, th: Thread, mine: dict[Ref, tuple[int, FSFile]], count: int, limit: int | None
     ) -> int:
@@ -117,7 +127,7 @@ class FreeLists:
         if th.proc.on.fs:
             th.proc.emit.fs_try_destroy_free_files_started(self._addrs[th.vp])
         for _ in range(count):
-            await th.touch(DEQUEUE, self._addrs[th.vp])
+            await self._dequeue(th)
             if not mine:
                 break
             ref, (stamp, file) = next(iter(mine.items()))

@@ -28,6 +28,8 @@ from k42fs.servers.file_ops import FileOps
 from k42fs.servers.free_list import FreeLists
 from k42fs.servers.fs_file import FileSystem, FSFile
 from k42fs.servers.multi_link import MultiLinkManager
+from k42fs.servers.one_free_list import OneFreeList
+from k42fs.servers.supplies import PER_PROCESSOR, Supplies
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
@@ -51,6 +53,7 @@ class FileSystemGlobal:
     Args:
         policy: which implementation each new object gets.
         check: rights are checked here (the native face), not by the kernel.
+        supplies: what is kept for each processor, and what once.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class FileSystemGlobal:
         *,
         check: bool = False,
         free_list_max: int | None = None,
+        supplies: Supplies = PER_PROCESSOR,
     ) -> None:
         machine = cos.machine
         self.cos = cos
@@ -73,7 +77,9 @@ class FileSystemGlobal:
         self.check = check
         self.ops = FileOps(fs, check)
         self.multi_links = MultiLinkManager(machine)
-        self.free_lists = FreeLists(machine) if free_list_max is None else FreeLists(machine, free_list_max)
+        lists = OneFreeList if supplies.free_lists == "single" else FreeLists
+        self.free_lists = lists(machine) if free_list_max is None else lists(machine, free_list_max)
+        self.serial_renames = False
         self.addr = self.memory.alloc(VP(0), TREE, TREE.kind, owner=self)
         self.rename_mutex = FairBLock(
             machine, self.addr, rank=5, name="rename_mutex", owner=self, spans_calls=True
@@ -165,7 +171,7 @@ class FileSystemGlobal:
         finally:
             lock.release(th)
 
-    async def exclusively(
+    def exclusively(
         self,
         th: Thread,
         script: Script,
@@ -173,13 +179,37 @@ class FileSystemGlobal:
         op: Callable[Concatenate[Thread, FSFile, P], Awaitable[T]],
         *args: P.args,
         **kw: P.kwargs,
-    ) -> T:
+    ) -> Awaitable[T]:
         """Run *op* on an inode under its object's lock, or its token lock if it has no object."""
+        return self._on_inode("exclusively", th, script, file, op, *args, **kw)
+
+    def looking(
+        self,
+        th: Thread,
+        script: Script,
+        file: FSFile,
+        op: Callable[Concatenate[Thread, FSFile, P], Awaitable[T]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> Awaitable[T]:
+        """As `exclusively`, for an *op* that only looks, so that an object may do without its lock."""
+        return self._on_inode("looking", th, script, file, op, *args, **kw)
+
+    async def _on_inode(
+        self,
+        how: str,
+        th: Thread,
+        script: Script,
+        file: FSFile,
+        op: Callable[Concatenate[Thread, FSFile, P], Awaitable[T]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> T:
         while True:
             ref = file.obj_ref
             try:
                 if ref:
-                    return await th.deref(ref).exclusively(th, script, op, *args, **kw)  # type: ignore[no-any-return]
+                    return await getattr(th.deref(ref), how)(th, script, op, *args, **kw)  # type: ignore[no-any-return]
                 return await self.with_token(th, file, op, *args, **kw)
             except DeletedObjectError:
                 if file.obj_ref == ref:

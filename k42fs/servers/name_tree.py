@@ -40,7 +40,8 @@ from k42fs.servers.fs_file import NAME_MAX, NO_REF, FileSystem, FSFile
 from k42fs.servers.makers import default_policy
 from k42fs.servers.open_file import DirHandle, OpenFile
 from k42fs.servers.rename import EXCHANGE, Rename, Rmdir
-from k42fs.servers.tree_files import CALL, TreeFiles
+from k42fs.servers.supplies import PER_PROCESSOR, Supplies
+from k42fs.servers.tree_files import TreeFiles
 from k42fs.servers.walk import Walk
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class NameTree(TreeFiles):
         policy: which implementation each new object gets; None for the default of each kind.
         free_list_max: idle objects kept per processor.
         name_server: told of links that lose their names, because clients keep links by path; 0 for none.
+        supplies: what is kept for each processor, and what once.
+        serial_renames: every rename from one directory to another takes the rename mutex, not only a directory's.
     """
 
     __slots__ = ()
@@ -74,8 +77,11 @@ class NameTree(TreeFiles):
         policy: ObjectPolicy | None = None,
         free_list_max: int | None = None,
         name_server: Ref = NO_REF,
+        supplies: Supplies = PER_PROCESSOR,
+        serial_renames: bool = False,
     ) -> None:
-        super().__init__(cos, fs, policy or default_policy(), check, free_list_max, name_server)
+        super().__init__(cos, fs, policy or default_policy(), check, free_list_max, name_server, supplies)
+        self.tree.serial_renames = serial_renames
 
     # Names
 
@@ -91,7 +97,7 @@ class NameTree(TreeFiles):
             raise NotDirectoryError(name)
         if name in _DOTS:
             return self._dot(th, directory, name)
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         while True:
             ref = directory.obj_ref or await self._directory(th, directory)
             try:
@@ -116,7 +122,7 @@ class NameTree(TreeFiles):
         self, th: Thread, path: bytes, follow: bool = True, start: FSFile | None = None
     ) -> FSFile:
         """The inode that *path* names, from the root or from *start*."""
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         return await Walk(self.tree, start or self.tree.fs.root).run(th, path, follow)
 
     async def create(
@@ -130,7 +136,7 @@ class NameTree(TreeFiles):
         _check_new(name)
         if not directory.is_dir:
             raise NotDirectoryError(name)
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         while True:
             ref = directory.obj_ref or await self._directory(th, directory)
             try:
@@ -187,7 +193,7 @@ class NameTree(TreeFiles):
             raise TargetIsDirectoryError(name)
         if not directory.is_dir:
             raise NotDirectoryError(name)
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         while True:
             ref = directory.obj_ref or await self._directory(th, directory)
             try:
@@ -210,7 +216,7 @@ class NameTree(TreeFiles):
             raise InvalidArgumentError('rmdir of "."')
         if name == b"..":
             raise DirectoryNotEmptyError('rmdir of ".."')
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         file = await Rmdir(self.tree, _a_directory(directory), name).run(th)
         await self.tree.reap(th, file)
         return file
@@ -223,7 +229,7 @@ class NameTree(TreeFiles):
             raise NameTooLongError(f"names of {len(old)} and {len(new)} bytes")
         if old in _DOTS or new in _DOTS:
             raise BusyError("rename of a dot name")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         job = Rename(self.tree, _a_directory(old_dir), old, _a_directory(new_dir), new, flags)
         moved, replaced = await job.run(th)
         if th.proc.on.control:
@@ -246,7 +252,7 @@ class NameTree(TreeFiles):
         """
         if not stat.S_ISLNK(file.mode):
             raise InvalidArgumentError(f"{file!r} is no symbolic link")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         target = await self.tree.fs.read_link(th, file)
         await self.tree.ops.accessed(th, file)
         return target
@@ -299,7 +305,7 @@ class NameTree(TreeFiles):
 
     async def _on_dir(self, th: Thread, directory: FSFile, method: str, *args: object) -> Any:  # noqa: ANN401
         """Call *method* of a directory's object."""
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         while True:
             ref = _a_directory(directory).obj_ref or await self._directory(th, directory)
             try:

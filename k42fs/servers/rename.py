@@ -164,6 +164,7 @@ class Rename(_Attempt):
         self._old_dir, self._old = old_dir, old
         self._new_dir, self._new = new_dir, new
         self._flags = flags
+        self._needs_mutex = tree.serial_renames and old_dir is not new_dir
         self.moved: FSFile | None = None
         self.replaced: FSFile | None = None
 

@@ -6,7 +6,7 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import time_ns
 from typing import Any, Final, Literal
@@ -22,9 +22,10 @@ from k42fs.errors import (
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of, plain_rep
+from k42fs.objects.adaptation import Adapter, Mode, Rule
+from k42fs.servers.adapt_rules import RULES
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
-from k42fs.servers.makers import default_policy
 from k42fs.servers.mount_client import MountPointMgrClient
 from k42fs.servers.mount_listing import format_listing, table_record
 from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
@@ -32,6 +33,8 @@ from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
 from k42fs.servers.name_space import NameSpace, Place
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.pathname import ROOT, PathName
+from k42fs.servers.policy_set import DEFAULT as DEFAULT_POLICY
+from k42fs.servers.policy_set import load_policy
 from k42fs.servers.ramfs.filesystem import RamFS
 
 SERVERS_MAX: Final = 256
@@ -45,7 +48,8 @@ NAMES_PER_ROUND: Final = 500
 class SystemOptions:
     """What a system is made of. Sizes in bytes. `checks_permissions` is off where the kernel checks them.
 
-    `lock`: which locks its servers make, see `machine/lock_choice.py`.
+    `policy`: the name or file of the policy set that its parts are chosen by, see `policy_set.py`. `lock`: which
+    locks its servers make if not the policy's, see `machine/lock_choice.py`.
     """
 
     processors: int = 8
@@ -61,7 +65,10 @@ class SystemOptions:
     root_uid: int = 0
     root_gid: int = 0
     clock_ns: Callable[[], int] = field(default=time_ns)
-    lock: str = "block"
+    adapt: Mode = "off"
+    adapt_rules: Sequence[Rule] = RULES
+    lock: str = ""
+    policy: str = DEFAULT_POLICY
 
 
 class System:
@@ -71,9 +78,11 @@ class System:
         self.options = options
         config = preset(options.preset, processors=options.processors, seed=options.seed)
         self.machine = Machine(config, options.model, options.is_live, options.clock_ns)
-        self.machine.lock_kind = options.lock
+        self.policy_set = load_policy(options.policy)
+        self.machine.lock_kind = options.lock or self.policy_set.lock
         self.cos = COSMgr(self.machine)
-        self.policy = default_policy()
+        self.policy = self.policy_set.new_policy()
+        self.adapter = Adapter(self.cos, options.adapt_rules, options.adapt)
         filler = FillerTree()
         self.filler_tree: Ref = SingleRepRoot(self.cos, filler).ref
         self.trees: dict[Ref, NameTree] = {}
@@ -82,7 +91,8 @@ class System:
         table = MountTable()
         self.root_entry: MountEntry = table.register(ROOT, root.ref, description=b"ramfs", is_coverable=True)
         self.root_tree = root
-        self._mgr = MountPointMgr(self.cos, table)
+        cluster = options.processors if self.policy_set.mount_table == "single" else 1
+        self._mgr = MountPointMgr(self.cos, table, cluster=cluster)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -91,13 +101,20 @@ class System:
 
     def _make_ramfs(self, size_bytes: int) -> NameTree:
         options = self.options
-        fs = RamFS(self.machine, size_bytes, uid=options.root_uid, gid=options.root_gid)
+        supplies = self.policy_set.supplies
+        fs = RamFS(self.machine, size_bytes, uid=options.root_uid, gid=options.root_gid, supplies=supplies)
         fs.is_read_only = options.is_read_only
         fs.updates_atime = options.updates_atime
         fs.acls_are_enforced = options.acls_are_enforced
         name_server = Ref(WellKnown.MOUNT_POINT_MGR)
         tree = NameTree(
-            self.cos, fs, check=options.checks_permissions, policy=self.policy, name_server=name_server
+            self.cos,
+            fs,
+            check=options.checks_permissions,
+            policy=self.policy,
+            name_server=name_server,
+            supplies=supplies,
+            serial_renames=self.policy_set.renames == "serial",
         )
         self.trees[tree.ref] = tree
         return tree

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from k42fs.errors import (
     BadHandleError,
@@ -19,10 +19,10 @@ from k42fs.errors import (
     TargetIsDirectoryError,
 )
 from k42fs.ids import VP, Ref
-from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.root import SingleRepRoot
 from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.attr_changes import AttrChanges
+from k42fs.servers.call_counts import NAME_TREE, CallCounts
 from k42fs.servers.credentials import ROOT, check_changes
 from k42fs.servers.free_list import AGE_MAX_NS
 from k42fs.servers.fs_file import FileSystem, FSFile, FsStatus
@@ -32,12 +32,12 @@ from k42fs.servers.server_file import ATTRIBUTES
 from k42fs.servers.symlink_cache import ALL_LINKS, LinkKey
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
     from k42fs.servers.object_policy import ObjectPolicy
-
-NAME_TREE: Final = Layout("NameTree", Kind.GLOBAL, file_system=8, root=8, flags=8)
-CALL: Final = NAME_TREE.script("call", "r:file_system r:flags", work=30)
+    from k42fs.servers.supplies import Supplies
 
 
 class TreeFiles:
@@ -48,9 +48,10 @@ class TreeFiles:
         policy: which implementation each new object gets.
         free_list_max: idle objects kept per processor.
         name_server: told of links that lose their names, 0 for none.
+        supplies: what is kept for each processor, and what once.
     """
 
-    __slots__ = ("_name_server", "addr", "ref", "root", "tree")
+    __slots__ = ("_name_server", "addr", "calls", "ref", "root", "tree")
 
     ref: Ref
     root: Any
@@ -63,9 +64,13 @@ class TreeFiles:
         check: bool,
         free_list_max: int | None,
         name_server: Ref,
+        supplies: Supplies,
     ) -> None:
         self._name_server = name_server
-        self.tree = FileSystemGlobal(cos, fs, policy, check=check, free_list_max=free_list_max)
+        self.tree = FileSystemGlobal(
+            cos, fs, policy, check=check, free_list_max=free_list_max, supplies=supplies
+        )
+        self.calls = CallCounts(cos.machine, supplies.statistics)
         self.addr = cos.memory.alloc(VP(0), NAME_TREE, NAME_TREE.kind, owner=self)
         SingleRepRoot(cos, self)
 
@@ -89,7 +94,7 @@ class TreeFiles:
         """The inode, its attributes agreeing with each other. A cold inode stays a token."""
         if th.proc.on.fs:
             fs_trace.named(th, self.tree.cos, file, "get_status")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         while True:
             ref = file.obj_ref
             if not ref:
@@ -114,7 +119,7 @@ class TreeFiles:
                 fs_trace.used(th, open_file, "set_attributes")
             else:
                 fs_trace.named(th, self.tree.cos, file, "set_attributes")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         if changes.size is not None:
             if file.is_dir:
                 raise TargetIsDirectoryError("truncate of a directory")
@@ -136,14 +141,14 @@ class TreeFiles:
         """An extended attribute's value, or NoDataError."""
         if th.proc.on.fs:
             fs_trace.named(th, self.tree.cos, file, "get_xattr")
-        await th.touch(CALL, self.addr)
-        return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.get_xattr, name)
+        await self._enter(th)
+        return await self.tree.looking(th, ATTRIBUTES, file, self.tree.ops.get_xattr, name)
 
     async def set_xattr(self, th: Thread, file: FSFile, name: bytes, value: bytes, flags: int = 0) -> None:
         """Set an extended attribute; *flags*: XATTR_CREATE 1, XATTR_REPLACE 2."""
         if th.proc.on.fs:
             fs_trace.named(th, self.tree.cos, file, "set_xattr")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.set_xattr, name, value, flags)
         if file.is_dir and name == posix_acl.ACCESS:
             await self._report_moved(th, file)
@@ -152,21 +157,21 @@ class TreeFiles:
         """The names of all extended attributes."""
         if th.proc.on.fs:
             fs_trace.named(th, self.tree.cos, file, "list_xattr")
-        await th.touch(CALL, self.addr)
-        return await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.list_xattr)
+        await self._enter(th)
+        return await self.tree.looking(th, ATTRIBUTES, file, self.tree.ops.list_xattr)
 
     async def remove_xattr(self, th: Thread, file: FSFile, name: bytes) -> None:
         """Remove an extended attribute, or NoDataError."""
         if th.proc.on.fs:
             fs_trace.named(th, self.tree.cos, file, "remove_xattr")
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         await self.tree.exclusively(th, ATTRIBUTES, file, self.tree.ops.remove_xattr, name)
         if file.is_dir and name == posix_acl.ACCESS:
             await self._report_moved(th, file)
 
     async def stat_fs(self, th: Thread) -> FsStatus:
         """How full the file system is."""
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         return await self.tree.fs.stat_fs(th)
 
     # Open files
@@ -179,7 +184,7 @@ class TreeFiles:
             NameNotFoundError: it was deleted.
             ReadOnlyError
         """
-        await th.touch(CALL, self.addr)
+        await self._enter(th)
         if not file.is_regular:
             raise _not_openable(file)
         if flags & (os.O_ACCMODE | os.O_TRUNC):
@@ -257,6 +262,12 @@ class TreeFiles:
         return await self.tree.free_lists.sweep(th, age_ns)
 
     # Inside
+
+    def _enter(self, th: Thread) -> Awaitable[None]:
+        """Charge a call of this server, and count it."""
+        calls = self.calls
+        calls.counts[th.vp] += 1
+        return th.touch(calls.script, self.addr, calls.addrs[th.vp])
 
     async def _report_moved(self, th: Thread, *files: FSFile | None) -> None:
         """Tell the name server which links are no longer where clients may have found them. No lock is held.

@@ -10,7 +10,7 @@ from k42fs.errors import ConfigError
 from k42fs.machine import Thread
 from k42fs.machine.lock_choice import CHOICES, make_lock
 from k42fs.servers.open_file import OpenFile
-from k42fs.servers.system import SystemOptions
+from k42fs.servers.system import System, SystemOptions
 from tests.machine.lab import machine
 from tests.servers.filelib.lab import Storm
 from tests.servers.workload import Run
@@ -39,7 +39,7 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
 
 
 def test_the_default_is_k42_s() -> None:
-    assert SystemOptions().lock == "block"
+    assert System(SystemOptions(model="off")).machine.lock_kind == "block"
     assert CHOICES["block"].kind == "BLock"
 
 

@@ -112,12 +112,17 @@ OPERATIONS: Final[tuple[tuple[str, Operation], ...]] = (
 class Run:
     """One system and the threads that work in it."""
 
-    def __init__(self, seed: int, lock: str = "block") -> None:
+    def __init__(self, seed: int, lock: str = "", policy: str = "k42") -> None:
         self.seed = seed
         self._now_ns = 10**18
         self.system = System(
             SystemOptions(
-                processors=PROCESSORS, seed=seed, size_bytes=4 << 20, clock_ns=self._clock, lock=lock
+                processors=PROCESSORS,
+                seed=seed,
+                size_bytes=4 << 20,
+                clock_ns=self._clock,
+                lock=lock,
+                policy=policy,
             )
         )
         self.client = self.system.new_name_client()

@@ -80,3 +80,33 @@ class Budget:
         if credit[vp] > 2 * STEP_BYTES:
             self._rest += credit[vp] - STEP_BYTES
             credit[vp] = STEP_BYTES
+
+
+class OneBudget(Budget):
+    """As `Budget`, but nobody has credit: all processors take from one rest."""
+
+    __slots__ = ()
+
+    def __init__(self, limit: int, processors: int) -> None:
+        super().__init__(limit, 1)
+        self._rest, self._credit = 0, [limit]
+
+    def credit(self, vp: VP) -> int:
+        """Bytes anybody may use."""
+        return super().credit(VP(0))
+
+    def take(self, vp: VP, size: int) -> bool:
+        """Use *size* bytes; False, and nothing changed, if that is too much."""
+        return super().take(VP(0), size)
+
+    def must_call_in(self, vp: VP, size: int) -> bool:
+        """Nobody has credit that could be called in."""
+        return False
+
+    def refill(self, vp: VP, size: int) -> bool:
+        """Say whether *size* bytes are left."""
+        return super().credit(VP(0)) >= size
+
+    def give(self, vp: VP, size: int) -> None:
+        """Return *size* bytes."""
+        self._credit[0] += size

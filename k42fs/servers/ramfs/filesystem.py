@@ -39,6 +39,7 @@ from k42fs.servers.ramfs.inode import (
 from k42fs.servers.ramfs.names import RamNames
 from k42fs.servers.ramfs.space import CREDIT, REFILL
 from k42fs.servers.ramfs.sparse import PAGE, PAGE_SHIFT, SparseData
+from k42fs.servers.supplies import PER_PROCESSOR, Supplies
 
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
@@ -58,9 +59,15 @@ class RamFS(RamNames):
     name = "ramfs"
 
     def __init__(
-        self, machine: Machine, size: int = UNLIMITED, mode: int = 0o755, uid: int = 0, gid: int = 0
+        self,
+        machine: Machine,
+        size: int = UNLIMITED,
+        mode: int = 0o755,
+        uid: int = 0,
+        gid: int = 0,
+        supplies: Supplies = PER_PROCESSOR,
     ) -> None:
-        super().__init__(machine, size, mode, uid, gid)
+        super().__init__(machine, size, mode, uid, gid, supplies)
 
     async def read_link(self, th: Thread, file: FSFile) -> bytes:
         """A symbolic link's target."""
@@ -76,6 +83,8 @@ class RamFS(RamNames):
         assert file.holds == 0, f"{file!r} is held {file.holds} times"
         file.holds = DEAD
         await th.touch(FREE, file.addr, self._local[th.vp])
+        if self._space.is_shared:
+            await self._space.number_taken(th, file.addr)
         size = INODE_BYTES + xattr.footprint(file.xattrs)
         if type(file) is RamFile:
             if file.data is not None:
@@ -206,6 +215,8 @@ class RamFS(RamNames):
         needed = store.new_pages(offset, size)
         if needed:
             await th.touch(CREDIT, self._local[th.vp])
+            if self._space.has_one_budget:
+                await self._space.budget_changed(th)
             wanted = needed << PAGE_SHIFT
             if not self._budget.take(th.vp, wanted) and not await self._space.take_slowly(th, wanted):
                 size = self._space.take_what_is_left(th.vp, store, offset, size)
@@ -235,6 +246,8 @@ class RamFS(RamNames):
         if size > FILE_MAX:
             raise FileTooBigError(f"length {size}: files end at {FILE_MAX}")
         await th.touch(CUT_DATA, file.addr)
+        if self._space.has_one_budget and file.data is not None:
+            await self._space.budget_changed(th)
         store = file.data
         if store is not None and size < file.size:
             before = store.pages

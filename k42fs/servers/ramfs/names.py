@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from k42fs.machine.driver import Machine
+    from k42fs.servers.supplies import Supplies
 
 LINKS_MAX: Final = 65000
 TYPE_BITS: Final = 0o170000
@@ -58,11 +59,13 @@ class RamNames(FileSystem):
 
     can_share_names = True
 
-    def __init__(self, machine: Machine, size: int, mode: int, uid: int, gid: int) -> None:
+    def __init__(
+        self, machine: Machine, size: int, mode: int, uid: int, gid: int, supplies: Supplies
+    ) -> None:
         self._memory = machine.memory
         self._line_bytes = machine.config.line_bytes
         self._modelled = machine.model == "full"
-        self._space = Space(machine, size)
+        self._space = Space(machine, size, supplies)
         self._budget = self._space.budget
         self._numbers = self._space.numbers
         self._local = self._space.local
@@ -140,7 +143,7 @@ class RamNames(FileSystem):
             self._budget.give(vp, size)
             raise NameNotFoundError(f"inode {directory.ino} was removed")
         ino, generation = self._numbers.take(vp)
-        if is_fresh_block(ino, generation):
+        if is_fresh_block(ino, generation) and not self._space.has_one_list:
             await th.touch(NUMBER_BLOCK, self._space.shared)
         file = _KINDS.get(kind, RamNode)(ino, generation, mode, creds.uid, gid, th.now_ns())
         file.xattrs = xattrs
@@ -155,6 +158,8 @@ class RamNames(FileSystem):
             file.size = len(target)
         elif type(file) is RamNode:
             file.rdev = rdev
+        if self._space.is_shared:
+            await self._space.number_taken(th, file.addr)
         await th.touch(NEW, file.addr, self._local[vp])
         await self._touch_name(th, ADD_NAME, directory, name, is_new=True)
         self._enter(th, directory, name, file)

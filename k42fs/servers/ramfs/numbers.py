@@ -51,6 +51,23 @@ class InodeNumbers:
         self._freed[vp].append((ino, generation))
 
 
+class OneSupply(InodeNumbers):
+    """As `InodeNumbers`, but all processors take from one counter and one queue."""
+
+    __slots__ = ()
+
+    def __init__(self, processors: int) -> None:
+        super().__init__(1)
+
+    def take(self, vp: VP) -> tuple[Ino, int]:
+        """A number that no live inode has, and its generation."""
+        return super().take(VP(0))
+
+    def give(self, vp: VP, ino: Ino, generation: int) -> None:
+        """Take back the number of a deleted inode."""
+        super().give(VP(0), ino, generation)
+
+
 def is_fresh_block(ino: Ino, generation: int) -> bool:
     """Whether taking this number opened a block, which came from the shared counter."""
     return generation == 0 and (ino - FIRST_INO) % BLOCK == 0

@@ -10,7 +10,15 @@ from typing import Any
 
 from hypothesis import assume, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from k42fs.errors import K42Error
 from k42fs.ids import VP
@@ -306,5 +314,7 @@ class TreeMachine(RuleBasedStateMachine):
         assert status.files - status.free_files == len(nodes)
 
 
-TreeMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestTree = TreeMachine.TestCase
+def test_the_tree_is_what_its_model_says() -> None:
+    run_state_machine_as_test(
+        TreeMachine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
+    )
