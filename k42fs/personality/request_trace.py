@@ -72,6 +72,9 @@ NAME_AT: Final[Mapping[str, tuple[int, ...]]] = {
 }
 """Which arguments of a request are names, or as good as one."""
 
+NAMES_ITS_CALLER: Final = frozenset({"open", "opendir", "create"})
+"""Requests at which a caller's name is looked at again: few among many, and the first of a program just executed."""
+
 
 @dataclass(slots=True)
 class Span:
@@ -90,28 +93,31 @@ class RequestTrace:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._named: set[int] = set()
+        self._named: dict[int, bytes] = {}
         machine.trace.describers.append(self.describe)
 
     def describe(self, tracer: Tracer) -> None:
-        """Name the operations; callers are named when they first call."""
+        """Name the operations; callers are named when they call."""
         self._named.clear()
         constant = tracer.numbers.constant
         for name, opcode in OPCODES.items():
             tracer.emit[0].fuse_op_name(opcode, constant(name))
 
-    def enter(self, th: Thread, unique: int, request: str, args: tuple[Any, ...]) -> Span:
-        """Record that *request*, the *unique*th of the mount, begins on *th* with its operation's *args*."""
+    def enter(self, th: Thread, unique: int, request: str, args: tuple[Any, ...], held_ns: int = 0) -> Span:
+        """Record that *request*, the *unique*th of the mount, begins on *th* with its operation's *args*.
+
+        To the host it came *held_ns* ago.
+        """
         emit, creds = th.proc.emit, th.creds
-        if th.proc.on.user and creds.pid not in self._named:
+        if th.proc.on.user and (creds.pid not in self._named or request in NAMES_ITS_CALLER):
             self._name(th, creds.pid)
-        now = self._machine.wall_clock_ns()
+        now = self._machine.wall_clock_ns() - held_ns
         node = _node(args)
         emit.fuse_op_enter(unique, OPCODES[request], node, creds.pid, th.vp, creds.uid, creds.gid, now)
         for name, size, offset in _arguments(request, args):
             number = self._machine.tracer.numbers.string(name) if name else 0
             emit.fuse_op_args(unique, number, size, offset)
-        return Span(th.proc, th, unique, request, time.perf_counter_ns())
+        return Span(th.proc, th, unique, request, time.perf_counter_ns() - held_ns)
 
     def enter_forget(self, proc: Processor, th: Thread | None, unique: int, node: int) -> Span:
         """Record that the kernel forgets nodes, of which *node* is the first. It does not say who.
@@ -142,14 +148,15 @@ class RequestTrace:
             contexts.tell(proc)  # it waited; to readers its end would mean what was before it began
 
     def _name(self, th: Thread, pid: int) -> None:
-        """Record what the caller is called; it may have gone already."""
-        self._named.add(pid)
+        """Record what the caller is called, if that is news; it may have gone already."""
         try:
             with open(f"/proc/{pid}/comm", "rb") as file:
                 name = file.read().strip()
         except OSError:
-            return
-        th.proc.emit.user_start_exec(pid, self._machine.tracer.numbers.string(name))
+            name = b""
+        if self._named.get(pid, b"") != name:
+            th.proc.emit.user_start_exec(pid, self._machine.tracer.numbers.string(name))
+        self._named[pid] = name
 
 
 def _node(args: tuple[Any, ...]) -> int:

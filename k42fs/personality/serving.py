@@ -10,6 +10,7 @@ first.
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from errno import EINTR
@@ -107,9 +108,11 @@ class Serving:
             return result
         return await self.wait(th, coro, effect)
 
-    async def hold(self, th: Thread) -> None:
-        """Let others, who are behind in virtual time and contend with *th*, be served before it."""
-        pace, may_go = self.machine.pace, trio.Event()
+    async def hold(self, th: Thread) -> int:
+        """Let others, who are behind in virtual time and contend with *th*, be served before it; return how many ns
+        of the host that took. In virtual time *th* has not begun.
+        """
+        pace, may_go, began_ns = self.machine.pace, trio.Event(), time.perf_counter_ns()
         pace.hold(th, may_go.set)
         try:
             async with self._baton.lent():
@@ -117,6 +120,7 @@ class Serving:
                     await may_go.wait()
         finally:
             pace.resume(th)
+        return time.perf_counter_ns() - began_ns
 
     async def wait(
         self,
@@ -204,10 +208,11 @@ def _handler(
             th, args = admit(self, args)
             if is_counted := th.generation != INACTIVE:
                 self.served[request] += 1
-                if th.proc.on.fuse:
-                    span = self.request_trace.enter(th, self.requests, request, args)
+            unique, held_ns = self.requests, 0
             if may_hold and self.machine.pace.hot and self.machine.pace.is_ahead(th):
-                await self.hold(th)
+                held_ns = await self.hold(th)
+            if is_counted and th.proc.on.fuse:
+                span = self.request_trace.enter(th, unique, request, args, held_ns)
             coro = operation(self, th, *args)
             try:
                 effect = coro.send(None)

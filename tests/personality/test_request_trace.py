@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EEXIST, EINTR, EIO, ENOENT
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -199,6 +200,44 @@ async def test_callers_are_named_once_in_each_recording(mount: Mount, tmp_path: 
         (said,) = [values for *_, name, values in seen if name == "user_start_exec"]
         texts = {values[0]: values[1] for *_, name, values in seen if name == "meta_string"}
         assert (said[0], texts[said[1]]) == (1, init)
+
+
+async def test_a_caller_that_executes_another_program_is_named_anew(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter([b"sh", b"sh", b"sed", b"sed"])
+    monkeypatch.setattr("builtins.open", lambda *_: BytesIO(next(names)))
+    recording = Recording(mount, tmp_path / "t", "time")
+    await mount.ops.getattr(ROOT, CTX)
+    for _ in range(3):
+        await mount.ops.releasedir(await mount.ops.opendir(ROOT, CTX))
+        await mount.ops.getattr(ROOT, CTX)
+    monkeypatch.undo()
+    recording.stop()
+    seen = [each for events in read(tmp_path / "t").values() for each in events]
+    texts = {values[0]: values[1] for *_, name, values in seen if name == "meta_string"}
+    assert [texts[values[1]] for *_, name, values in seen if name == "user_start_exec"] == ["sh", "sed"]
+
+
+async def test_a_request_that_is_held_for_others_begins_after_it_and_came_before(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, _ = await mount.ops.create(ROOT, b"f", 0o644, 0, CTX)
+    recording = Recording(mount, tmp_path / "t", "time")
+    busy = 10_000
+
+    async def hold(th: Any) -> int:  # noqa: ANN401
+        th.proc.clock += busy  # what others do meanwhile
+        return 5_000_000
+
+    monkeypatch.setattr(mount.ops, "hold", hold)
+    monkeypatch.setattr(mount.system.machine.pace, "hot", True)
+    monkeypatch.setattr(mount.system.machine.pace, "is_ahead", lambda _: True)
+    await mount.ops.read(opened.fh, 0, 10)
+    (only,) = recording.stop().requests
+    assert only.op == "read"
+    assert only.cycles < busy
+    assert only.wall_ns >= 5_000_000
 
 
 async def test_with_everything_off_nothing_is_asked_of_the_trace(
