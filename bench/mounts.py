@@ -97,11 +97,13 @@ def unmount(directory: Path) -> None:
 
 
 @contextmanager
-def served(arguments: list[str], directory: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the Python *arguments* as a daemon that mounts *directory*; yield once it answers."""
+def served(
+    arguments: list[str], directory: Path, log: Path, root: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the Python *arguments* as a daemon that mounts *directory*; yield once it answers. *root* has the package."""
     with log.open("wb") as output:
         daemon = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=output, process_group=0
+            [sys.executable, *arguments], cwd=root, stdout=output, stderr=output, process_group=0
         )
     try:
         deadline = time.monotonic() + MOUNT_SECONDS

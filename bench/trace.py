@@ -1,9 +1,11 @@
-"""What tracing costs at a call site, and from there to the disk, beside the plainest code that could do it.
+"""What tracing costs at a call site, from there to the disk, in a mount, and how fast recordings are read.
 
-Every figure is the fastest of many short batches, with the empty loop taken off: other load on the machine makes
-batches slower, never faster. A row has a reference, and its ratio to that is what the budgets are about.
+Every figure of a call site is the fastest of many short batches, with the empty loop taken off: other load on the
+machine makes batches slower, never faster. A row has a reference, and its ratio to that is what the budgets are about.
+The last table holds all budgets. What takes long is asked for: --mounts measures three mounts, one of them without
+tracing calls (bench/trace_mounts.py); --kmon draws a recording of 10 million events.
 
-Usage: python -m bench.trace [--batches N] [--json FILE] [--csv FILE]
+Usage: python -m bench.trace [--batches N] [--mounts] [--kmon] [--json FILE] [--csv FILE]
 """
 
 import csv
@@ -24,7 +26,8 @@ from rich.table import Table
 if not __package__:  # run as a file: python bench/trace.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import lttng, trace_readers
+from bench import lttng, trace_mounts, trace_readers
+from bench.trace_budgets import Figure, budget_table, budgets
 from k42fs.ids import VP
 from k42fs.machine import Machine, MachineConfig, Thread
 from k42fs.machine.tracing.mask import CLUST_OBJ, FS, LOCK, all_classes
@@ -35,6 +38,8 @@ from k42fs.objects import COSMgr, Rep, SingleRepRoot
 FOUR_WORDS = "emitter, 4 words"
 BATCH = 2000  # a batch of some 100 us seldom meets another process
 READ_EVENTS, READ_ROUNDS = 200_000, 3
+KMON_EVENTS = 10_000_000
+MOUNT_ROUNDS, MOUNT_SECONDS = 7, 0.5
 HEADER = 0x04_20C014
 
 
@@ -46,17 +51,6 @@ class Cpu:
     is_traced: bool = False
     on: Any = field(default=None, repr=False)
     emit: Any = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One row: ns for each event or test, and how many times the reference that is."""
-
-    row: str
-    ns: float
-    reference: str = ""
-    ratio: float | None = None
-    budget: float | None = None
 
 
 Loop = Callable[[int], None]
@@ -317,10 +311,30 @@ def table(figures: list[Figure]) -> Table:
 
 @click.command()
 @click.option("--batches", default=1500, show_default=True, help="How many of each; the fastest counts.")
+@click.option(
+    "--mounts", "with_mounts", is_flag=True, help="Also three mounts, one without tracing calls: minutes."
+)
+@click.option(
+    "--untraced",
+    "root",
+    type=click.Path(path_type=Path),
+    help="For that, a build by bench.untraced that is there.",
+)
+@click.option(
+    "--kmon", "with_kmon", is_flag=True, help="Also a picture of 10 million events: a minute, 0.5 GB."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures as JSON.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the figures as CSV.")
-def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
-    """Measure what tracing costs."""
+@click.option(
+    "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the figures of call sites as CSV."
+)
+def main(
+    batches: int,
+    with_mounts: bool,
+    with_kmon: bool,
+    json_path: Path | None,
+    csv_path: Path | None,
+) -> None:
+    """Measure what tracing costs, and print a table of it."""
     figures = [*guards(batches), *emission(batches), *object_calls(batches), *to_disk(batches)]
     beside, why_not = beside_lttng(batches, figures)
     figures += beside
@@ -330,6 +344,12 @@ def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
         console.print(why_not, style="dim")
     rates = trace_readers.rates(READ_EVENTS, READ_ROUNDS)
     console.print(trace_readers.table(rates))
+    picture = trace_readers.picture(KMON_EVENTS) if with_kmon else None
+    mounts = trace_mounts.run("full", MOUNT_ROUNDS, MOUNT_SECONDS) if with_mounts else []
+    if mounts:
+        console.print(trace_mounts.table(mounts))
+    held = budgets(figures, rates, picture, mounts)
+    console.print(budget_table(held))
     conditions = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -339,7 +359,13 @@ def main(batches: int, json_path: Path | None, csv_path: Path | None) -> None:
     }
     rows = [asdict(each) for each in figures]
     if json_path:
-        said = {"conditions": conditions, "rows": rows, "readers": [asdict(each) for each in rates]}
+        said = {
+            "conditions": conditions,
+            "rows": rows,
+            "readers": [asdict(each) for each in rates],
+            "mounts": [asdict(each) for each in mounts],
+            "budgets": [asdict(each) | {"is_met": each.is_met} for each in held],
+        }
         json_path.write_text(json.dumps(said, indent=2) + "\n")
     if csv_path:
         with csv_path.open("w", newline="") as file:

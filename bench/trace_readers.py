@@ -175,6 +175,29 @@ def rates(events: int, rounds: int) -> list[Rate]:
         return measure(directory, rounds)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """How long `kmon` takes from a recording on disk to the HTML file, and how large that is."""
+
+    events: int
+    seconds: float
+    megabytes: float
+
+
+PICTURE_SECONDS, PICTURE_MEGABYTES = 10.0, 5.0
+
+
+def picture(events: int) -> Picture:
+    """Record *events* events and draw them, as `k42fs trace kmon` does: wall time, in one go, names read and all."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory, file = Path(scratch) / "trace", Path(scratch) / "kmon.html"
+        record(directory, events)
+        start = time.perf_counter()
+        source = Source(Trace(directory))
+        file.write_text(page(chart(source)))
+        return Picture(events, time.perf_counter() - start, file.stat().st_size / 1e6)
+
+
 def table(found: list[Rate]) -> Table:
     out = Table(title=f"reading {found[0].events:,} events of all kinds, CPU time")
     out.add_column("report")
