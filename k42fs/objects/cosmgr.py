@@ -26,6 +26,7 @@ from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.debug_checks import CheckedTable, check_active
+from k42fs.objects.default_object import AnyRep
 from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
 from k42fs.objects.object_trace import ObjectTrace
@@ -202,7 +203,14 @@ class COSMgr:
     async def restart_call(
         self, ref: Ref, method: str, th: Thread, *args: object, **kwargs: object
     ) -> object:
-        """Take the miss of *th*'s processor on *ref*, then run the call on the rep found.
+        """Take the miss of *th*'s processor on *ref*, then run the call on the rep found: see `miss`."""
+        rep = await self.miss(th, ref, method)
+        if th.proc.on.clust_obj:  # the call that took the miss is one too
+            rep = self.tracing.wrapped(th.vp, ref, rep)
+        return await getattr(rep, method)(th, *args, **kwargs)
+
+    async def miss(self, th: Thread, ref: Ref, method: str) -> AnyRep:
+        """Take the miss of *th*'s processor on *ref* for a call of *method*; return the rep found.
 
         Raises: DeletedObjectError: the ref is free or its object destroyed; nothing has happened.
         """
@@ -229,9 +237,7 @@ class COSMgr:
             await th.touch(MISS_EXIT, entry)
         finally:
             page.words[slot] = exit_miss(page.words[slot])
-        if th.proc.on.clust_obj:  # the call that took the miss is one too
-            rep = self.tracing.wrapped(th.vp, ref, rep)
-        return await getattr(rep, method)(th, *args, **kwargs)
+        return rep
 
     def _deleted(self, ref: Ref) -> DeletedObjectError:
         self._deleted_answers += 1

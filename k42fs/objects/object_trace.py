@@ -118,6 +118,11 @@ class ObjectTrace:
         self.name(proc, root)
         proc.emit.clust_obj_rep_create(root.ref, vp, getattr(rep, "addr", root.addr))
 
+    def renamed(self, proc: Processor, root: CObjRoot) -> None:
+        """*root*, replaced by another object under its old ref, is on its way out under a new one."""
+        self.name(proc, root)
+        self.created(proc.vp, root)
+
     def freed(self, proc: Processor, root: CObjRoot) -> None:
         """*root* is gone; its ref will be another object's."""
         self._trace.tracer.named_objects.discard(root.ref)

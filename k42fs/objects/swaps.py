@@ -202,6 +202,8 @@ class Swaps:
         """Give *root*, whose ref is another's now, a ref of its own. What it knows of processors stays."""
         root.reassign(self.cos.publish(th.vp, root, None))
         self.cos.machine.charge(th, RMW, self.cos.table.entry_addr(root.ref))
+        if th.proc.on.control:
+            self.cos.tracing.renamed(th.proc, root)
 
     async def retire(self, th: Thread, root: CObjRoot) -> None:
         """Destroy *root*, which is in no entry, when nobody can be using it."""
