@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from k42fs.machine.core import CoherenceCore
     from k42fs.machine.driver import Machine
     from k42fs.machine.layout import Refs
-    from k42fs.machine.memory import Piece
     from k42fs.machine.tracing.tracer import Tracer
 
 LOG_RECORDS: Final = 1 << 16
@@ -89,7 +88,7 @@ class LineTrace:
     def __init__(self, machine: Machine) -> None:
         self.core = machine.core
         self._machine = machine
-        self._said: dict[int, list[Piece]] = {}  # what the recording says of each line
+        self._said: dict[int, tuple[str, str]] = {}  # object and field, by address: what was said last
         self._counted: dict[int, tuple[int, ...]] = {}
         self._site_of: Callable[[FrameType], int] = _nowhere
         machine.trace.sources.append(self.flush)
@@ -154,22 +153,25 @@ class LineTrace:
                 self._counted[proc.vp] = said
                 proc.emit.cache_counters(*said)
 
-    def _name(self, line: int) -> None:
-        """Say what lies in the line at address *line*, unless that was its last name too."""
-        pieces = list(self._machine.memory.pieces(line, self._machine.config.line_bytes))
-        if self._said.get(line) == pieces:
+    def _name(self, line: int, offset: int) -> None:
+        """Say which field lies in the line at address *line* there, unless that was said last too."""
+        piece = self._machine.memory.piece_at(line + offset)
+        if piece is None:
             return
-        self._said[line] = pieces
-        numbers, emit = self._tracer.numbers, self._tracer.emit[0]
-        for offset, nbytes, label, field in pieces:
-            emit.cache_line_name(line, offset, nbytes, numbers.string(label), numbers.string(field))
+        start, nbytes, label, field = piece
+        owner = self._machine.memory.owner_at(line + offset)
+        if (told := getattr(owner, "trace_name", None)) is not None:
+            label = f"{label.partition(' ')[0]} {told()}"
+        start = max(start, line)
+        if self._said.get(start) == (label, field):
+            return
+        self._said[start] = label, field
+        string = self._tracer.numbers.string
+        end = min(piece[0] + nbytes, line + self._machine.config.line_bytes)
+        self._tracer.emit[0].cache_line_name(line, start - line, end - start, string(label), string(field))
 
     def _freed(self, addr: Addr, nbytes: int) -> None:
-        """A block goes, and something else may come in its place: name its lines as long as it is there."""
+        """A block goes, and something else may come in its place: then its lines have other names."""
         line_bytes, named = self._machine.config.line_bytes, self._tracer.named_lines
-        has_more = self.core.logged > 0
         for line in range(addr // line_bytes * line_bytes, addr + nbytes, line_bytes):
-            if line in named:
-                named.discard(line)
-            elif has_more and line not in self._said:
-                self._name(line)
+            named.pop(line, None)

@@ -18,12 +18,12 @@ and memory goes back to its pool but never from a pool to the page allocator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import Addr
-from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.layout import WORD_BYTES, Kind, Layout
 
 if TYPE_CHECKING:
     from k42fs.machine.config import MachineConfig
@@ -42,7 +42,7 @@ LTE_BYTES: Final = 16
 """Local translation tables: 2^37 bytes of addresses per processor, 16 bytes per ref."""
 
 Piece = tuple[int, int, str, str]
-"""Something in a range of addresses: where it begins, its bytes, of which object, and which field of that."""
+"""Something in memory: where it begins, its bytes, of which object, and which field of that."""
 
 REGION: Final = {Kind.LOCAL_STRICT: 1, Kind.GLOBAL: 2, Kind.GLOBAL_PADDED: 3}
 
@@ -162,28 +162,20 @@ class Memory:
         first, nbytes = page
         return self._blocks[Addr(first + (addr - first) // nbytes * nbytes)].owner
 
-    def pieces(self, addr: int, nbytes: int) -> Iterator[Piece]:
-        """Yield what lies in a range of addresses, field by field: nothing where nothing ever was."""
-        end = addr + nbytes
+    def piece_at(self, addr: int) -> Piece | None:
+        """Return what lies at *addr*: None if nothing was ever there."""
         if addr >> REGION_SHIFT & 0xF == LTT_REGION:
-            for at in range(addr, end, LTE_BYTES):
-                yield (at - addr, LTE_BYTES, *self.describe(at))
-            return
+            return (addr // LTE_BYTES * LTE_BYTES, LTE_BYTES, *self.describe(addr))
         page = self._pages.get(addr // PAGE_BYTES)
         if page is None:
-            return
-        first, size = page
-        for start in range(first + (addr - first) // size * size, end, size):
-            block = self._blocks[Addr(start)]
-            label = _label(block)
-            if block.layout is None:
-                low = max(addr, start)
-                yield low - addr, min(end, start + size) - low, label, f"+{low - start}"
-                continue
-            for name, offset, width in block.layout.spans():
-                low, high = max(addr, start + offset), min(end, start + offset + width)
-                if low < high:
-                    yield low - addr, high - low, label, name
+            return None
+        first, nbytes = page
+        start = first + (addr - first) // nbytes * nbytes
+        block = self._blocks[Addr(start)]
+        for name, offset, width in () if block.layout is None else block.layout.spans():
+            if offset <= addr - start < offset + width:
+                return start + offset, width, _label(block), name
+        return addr, WORD_BYTES, _label(block), f"+{addr - start}"
 
     def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
         """Return the pool for such blocks, with the size and the kind that they have."""

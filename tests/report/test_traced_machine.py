@@ -16,9 +16,10 @@ from k42fs.machine.core import MISS_KINDS
 from k42fs.machine.messages import Level
 from k42fs.machine.ppc import PpcServer
 from k42fs.machine.tracing.mask import CACHE, EXCEPTION, LOCK, SCHEDULER, USER, all_classes
+from k42fs.machine.tracing.packets import NAMES_CPU
 from k42fs.report.breakdown import IDLE, Breakdown, State, breakdown
 from tests.machine.lab import ADD, BOX, a_lock, machine
-from tests.machine.tracing.lab import Seen, read
+from tests.machine.tracing.lab import Seen, read, strings
 from tests.report.lab import source
 
 PROCESSORS = 4
@@ -232,8 +233,7 @@ def test_a_line_has_the_names_of_its_fields_and_misses_the_place_they_come_from(
     assert {(each.offset, each.field) for each in names.lines[line].values()} == {
         (0, "lock"),
         (16, "count"),
-        (24, "pad"),
-    }
+    }  # not those where nobody ever missed
     assert {each.object for each in names.lines[line].values()} == {"Box"}
     places = {
         names.site(values[6]).split(" ")[-1]
@@ -253,32 +253,46 @@ def test_a_line_has_the_names_of_its_fields_and_misses_the_place_they_come_from(
     }
 
 
-def test_a_line_is_named_for_whoever_has_it_when_it_is_freed_and_for_the_next_one(
-    core: str, tmp_path: Path
-) -> None:
-    m = machine(1)
+class Named:
+    """Something with a path of its own."""
+
+    path = "/a"
+
+    def label(self) -> str:
+        return "Thing 7"
+
+    def trace_name(self) -> str:
+        return self.path
+
+
+def test_a_line_has_another_name_when_something_else_lies_there(core: str, tmp_path: Path) -> None:
+    m = machine(2)
     m.tracer.start(tmp_path / "t", CACHE)
     seen: list[int] = []
 
-    async def body(th: Thread) -> None:
-        for layout in (BOX, 128):
-            addr = m.memory.alloc(0, layout, Kind.GLOBAL_PADDED)
-            seen.append(addr)
-            await th.store(addr)
-            m.memory.free(0, addr)
+    async def write(th: Thread, addr: int) -> None:
+        await th.store(addr, 24)
 
-    m.spawn(VP(0), body)
-    m.run()
+    for layout, owner in ((BOX, None), (BOX, Named()), (128, None), (128, None)):
+        addr = m.memory.alloc(0, layout, Kind.GLOBAL_PADDED, owner)
+        seen.append(addr)
+        for vp in (0, 1):
+            m.spawn(VP(vp), write, addr)
+            m.run()
+        m.tracer.drain()
+        m.memory.free(0, addr)
     m.close()
-    assert seen[0] == seen[1]
-    names = [
-        (values[0], values[1])
-        for seen_ in read(tmp_path / "t").values()
-        for _, _, what, values in seen_
-        if what == "cache_line_name"
+    assert len(set(seen)) == 1
+    definitions = read(tmp_path / "t")[NAMES_CPU]
+    text = strings(definitions)
+    told: list[Any] = [values for _, _, what, values in definitions if what == "cache_line_name"]
+    assert [
+        (line, offset, nbytes, text[owner], text[field]) for line, offset, nbytes, owner, field in told
+    ] == [
+        (seen[0], 0, 16, "Box", "lock"),
+        (seen[0], 0, 16, "Thing /a", "lock"),
+        (seen[0], 0, 8, "128 bytes", "+0"),
     ]
-    assert (seen[0], 16) in names  # Box.count
-    assert names.count((seen[0], 0)) == 2  # Box.lock, and what the block was then
 
 
 def test_a_recording_that_begins_amid_work_says_who_runs(core: str, tmp_path: Path) -> None:

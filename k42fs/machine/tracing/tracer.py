@@ -84,8 +84,8 @@ class Tracer:
         self.mask = 0
         self.ticks_per_second = ticks_per_second
         self.settings = dict(settings or {})
-        # What was named since the recording began: addresses of lines and of other things; refs.
-        self.named_lines: set[int] = set()
+        # What was named since the recording began: offsets in lines, by the line's address; other addresses; refs.
+        self.named_lines: dict[int, set[int]] = {}
         self.named: set[int] = set()
         self.named_objects: set[int] = set()
         self.on_mask: list[Callable[[int], None]] = []
@@ -122,8 +122,9 @@ class Tracer:
         for emit, stream in zip(self.emit, self._streams, strict=True):
             emit.bind(stream.words.extend, self._names.words.extend)
         self._definitions = Definitions()
-        for named in (self.named_lines, self.named, self.named_objects):
-            named.clear()
+        self.named_lines.clear()
+        self.named.clear()
+        self.named_objects.clear()
         self._events = 0
         self._losses = Losses()
 

@@ -48,8 +48,8 @@ def test_the_schema_has_the_cores_words() -> None:
 def test_records_become_events_in_their_places(tmp_path: Path) -> None:
     tracer, cpus = lab()
     tracer.start(tmp_path / "t", CACHE)
-    named: list[int] = []
-    tracer.sources.append(lambda: emit_records(tracer, flat(RECORDS), 128, named.append))
+    named: list[tuple[int, int]] = []
+    tracer.sources.append(lambda: emit_records(tracer, flat(RECORDS), 128, lambda *at: named.append(at)))
     cpus[0].clock = 1000  # all of it happened before
     tracer.stop()
     seen = read(tmp_path / "t")
@@ -60,18 +60,21 @@ def test_records_become_events_in_their_places(tmp_path: Path) -> None:
         (0, 100, "cache_miss", (3 * 128, 0, READ, 8, -1, 60, 1)),
     ]
     assert cache_events(seen[1]) == [(1, 90, "cache_miss", (3 * 128, 2, WRITE, 16, 0, 120, 2))]
-    assert named == [3 * 128, 5 * 128]
+    assert named == [
+        (3 * 128, 16),
+        (5 * 128, 0),
+    ]  # what came from memory, for the first time, is nobody else's
 
 
 def test_lines_are_named_anew_in_each_recording(tmp_path: Path) -> None:
     tracer, _ = lab()
-    named: list[int] = []
+    named: list[tuple[int, int]] = []
     for name in ("a", "b"):
         tracer.start(tmp_path / name, CACHE)
         for _ in range(2):
-            emit_records(tracer, flat(RECORDS[:1]), 128, named.append)
+            emit_records(tracer, flat(RECORDS), 128, lambda *at: named.append(at))
         tracer.stop()
-    assert named == [3 * 128, 3 * 128]
+    assert named == 2 * [(3 * 128, 16), (5 * 128, 0)]
 
 
 def test_what_a_core_had_no_room_for_is_counted(tmp_path: Path) -> None:
