@@ -97,17 +97,24 @@ class KnownNames:
 # Names
 
 
-async def looked_up(th: Thread, tree: FileSystemGlobal, directory: FSFile, ref: Ref, name: bytes) -> FSFile:
-    """Ask *ref*, the object of *directory*, for the inode called *name*: `NameTree.lookup` while it is traced."""
+async def looked_up(
+    th: Thread,
+    tree: FileSystemGlobal,
+    directory: FSFile,
+    ref: Ref,
+    name: bytes,
+    rep: Any,  # noqa: ANN401  (whatever implements it)
+) -> FSFile:
+    """Ask *rep* of *directory*'s object *ref* for the inode called *name*: `NameTree.lookup` while it is traced."""
     is_on, emit = th.proc.on.fs, th.proc.emit
     if not is_on:
-        file: FSFile = await th.deref(ref).lookup(th, name)
+        file: FSFile = await rep.lookup(th, name)
         tree.known.learn(directory, name, file)
         return file
     number = text(th, name)
     emit.fs_get_status_started(ref, number)
     try:
-        file = await th.deref(ref).lookup(th, name)
+        file = await rep.lookup(th, name)
     except NameNotFoundError:
         emit.fs_get_status_fi_nf(ref, 0, 0, 0, number)
         raise

@@ -102,7 +102,7 @@ class NameTree(TreeFiles):
             ref = directory.obj_ref or await self._directory(th, directory)
             try:
                 if th.proc.on.control:
-                    return await fs_trace.looked_up(th, self.tree, directory, ref, name)
+                    return await fs_trace.looked_up(th, self.tree, directory, ref, name, th.deref(ref))
                 return await th.deref(ref).lookup(th, name)  # type: ignore[no-any-return]
             except DeletedObjectError:
                 if directory.obj_ref == ref:
