@@ -3,7 +3,7 @@
 | rule | of | from | to | when, in each of so many windows |
 |---|---|---|---|---|
 | contended-cache | FileCache | single | replicated | one look-up in seven waits, from two processors on |
-| many-writers | ServerFile | shared | ranged | likewise, and two opens may write |
+| many-writers | ServerFile | shared, exclusive | ranged | likewise, and two opens may write |
 | one-writer | ServerFile | ranged | shared | at most one open may write any more |
 | hot-directory | DirObject | locked | distributed | one operation in seven waits, from two processors on |
 
@@ -23,7 +23,7 @@ CONTENDED: Final = {"contended_share": 0.15, "contentions": 30, "processors": 2}
 
 RULES: Final = (
     ThresholdRule("contended-cache", "FileCache", ("single",), "replicated", CONTENDED),
-    ThresholdRule("many-writers", "ServerFile", ("shared",), "ranged", CONTENDED | {"writers": 2}),
+    ThresholdRule("many-writers", "ServerFile", ("shared", "exclusive"), "ranged", CONTENDED | {"writers": 2}),
     ThresholdRule("one-writer", "ServerFile", ("ranged",), "shared", most={"writers": 1}, windows=5),
     ThresholdRule("hot-directory", "DirObject", ("locked",), "distributed", CONTENDED),
 )

@@ -8,6 +8,7 @@ from k42fs.objects.root import SingleRepRoot
 from k42fs.servers.dir_distributed import DistributedDirRoot
 from k42fs.servers.dir_object import DirObject
 from k42fs.servers.directory import Directory
+from k42fs.servers.exclusive_file import ExclusiveServerFile
 from k42fs.servers.file_cache import FileCache
 from k42fs.servers.object_policy import Makers, ObjectPolicy
 from k42fs.servers.partitioned_cache import PartitionedFileCache
@@ -46,6 +47,13 @@ def make_shared_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ServerFile
     return rep
 
 
+def make_exclusive_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> ExclusiveServerFile:
+    """One client at a time owns it, one rep."""
+    rep = ExclusiveServerFile(tree, file, vp)
+    SingleRepRoot(tree.cos, rep, vp)
+    return rep
+
+
 def make_ranged_file(tree: FileSystemGlobal, file: FSFile, vp: VP) -> RangedServerFile:
     """Range locks, a gate per processor, one rep."""
     rep = RangedServerFile(tree, file, vp)
@@ -74,7 +82,11 @@ def make_replicated_cache(tree: FileSystemGlobal, file: FSFile, vp: VP) -> Repli
 
 MAKERS: Final[Makers] = {
     "DirObject": {"locked": make_locked_directory, "distributed": make_distributed_directory},
-    "ServerFile": {"shared": make_shared_file, "ranged": make_ranged_file},
+    "ServerFile": {
+        "shared": make_shared_file,
+        "ranged": make_ranged_file,
+        "exclusive": make_exclusive_file,
+    },
     "FileCache": {
         "single": make_single_cache,
         "partitioned": make_partitioned_cache,

@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Any, Final
 
 from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout
@@ -24,9 +24,10 @@ class OpenFile:
     """One open of a regular file. `offset` is the position for reads and writes that name none.
 
     `vp` is the processor that opened it. The flags never change but for O_APPEND and O_NONBLOCK (F_SETFL).
+    `client` belongs to the file's implementation: what it keeps on the side of who opened it.
     """
 
-    __slots__ = ("addr", "creds", "file", "flags", "offset", "ref", "vp")
+    __slots__ = ("addr", "client", "creds", "file", "flags", "offset", "ref", "vp")
 
     def __init__(self, file: FSFile, ref: Ref, flags: int, creds: Creds, vp: VP) -> None:
         self.file = file
@@ -36,6 +37,7 @@ class OpenFile:
         self.vp = vp
         self.offset = 0
         self.addr = Addr(0)
+        self.client: Any = None
 
     @property
     def is_writable(self) -> bool:

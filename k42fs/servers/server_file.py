@@ -109,6 +109,7 @@ class ServerFile(FileObject):
     __slots__ = ("cache_ref", "clients", "writers")
 
     status_script = GET_STATUS
+    client_layout: ClassVar[Layout] = CLIENT
     kind: ClassVar[str] = "ServerFile"
     implementation: ClassVar[str] = "shared"
     exports: ClassVar[TransferTypes] = frozenset((TransferType.FILE_CANONICAL,))
@@ -134,7 +135,8 @@ class ServerFile(FileObject):
     def add_client(self, th: Thread, flags: int) -> OpenFile:
         """Enter an open; the caller holds the lock, or nobody else knows this object yet."""
         of = OpenFile(self.file, self.ref, flags, th.creds or ROOT, th.vp)
-        of.addr = self.tree.memory.alloc(th.vp, CLIENT, CLIENT.kind, owner=self)
+        layout = self.client_layout
+        of.addr = self.tree.memory.alloc(th.vp, layout, layout.kind, owner=self)
         self.clients.add(of)
         if flags & os.O_ACCMODE:
             self.writers += 1
@@ -255,13 +257,16 @@ class ServerFile(FileObject):
         try:
             await th.touch(READ_AT, self.addr)
             await th.touch(POSITION, of.addr)
-            base = {os.SEEK_SET: 0, os.SEEK_CUR: of.offset, os.SEEK_END: self.file.size}.get(whence)
-            if base is None or base + offset < 0:
-                raise InvalidArgumentError(f"seek to {offset} from {whence}")
-            of.offset = base + offset
-            return of.offset
+            return self._moved(of, offset, whence)
         finally:
             self.lock.release(th)
+
+    def _moved(self, of: OpenFile, offset: int, whence: int) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: of.offset, os.SEEK_END: self.file.size}.get(whence)
+        if base is None or base + offset < 0:
+            raise InvalidArgumentError(f"seek to {offset} from {whence}")
+        of.offset = base + offset
+        return of.offset
 
     async def sync(self, th: Thread, data_only: bool) -> None:
         """Make the file durable."""
