@@ -138,6 +138,10 @@ def requests_report(source: Source, with_bars: bool = False) -> Report:
     return report
 
 
+SPARE: Final = ("total", "p90")
+"""What a narrow screen does without, beside the bytes."""
+
+
 def _latencies(name: str, title: str, ops: list[tuple[str, list[Request]]], cycles: bool) -> Table:
     rows: list[tuple[Any, ...]] = []
     for op, of_op in ops:
@@ -150,12 +154,12 @@ def _latencies(name: str, title: str, ops: list[tuple[str, list[Request]]], cycl
     unit = "cycles" if cycles else "ns"
     show = count if cycles else microseconds
     spans = [
-        Column(f"{what}_{unit}", what, show, spare=what == "total")
+        Column(f"{what}_{unit}", what, show, spare=what in SPARE)
         for what in ("total", "average", "p50", "p90", "p99", "max")
     ]
     heads = (
         Column("operation", "operation", left=True), Column("requests", "requests", count),
-        Column("errors", "errors", count), Column("bytes", "bytes", count),
+        Column("errors", "errors", count), Column("bytes", "bytes", count, spare=True),
     )  # fmt: skip
     return Table(name, (*heads, *spans), rows, title)
 

@@ -19,6 +19,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 WIDTH_IF_NO_TERMINAL: Final = 140
+WORD_WIDTH: Final = 16
+"""A column of words this short is never folded."""
+
 FORMS: Final = ("text", "json", "csv")
 
 
@@ -111,12 +114,20 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
 def _print(console: Console, table: Table) -> None:
     if table.title:
         console.print(Text(table.title, style="bold"))
-    console.print(_rich(table, console.width) if table.rows else Text("(nothing)"))
+    if table.rows:
+        width = console.width
+        drawn, least = _rich(table, width)
+        console.width = max(width, least)  # wider than the screen, if it must be: no digit is ever cut off
+        console.print(drawn)
+        console.width = width
+    else:
+        console.print(Text("(nothing)"))
     if table.limit is not None and len(table.rows) > table.limit:
         console.print(Text(f"... and {len(table.rows) - table.limit:,} more"))
 
 
-def _rich(table: Table, width: int) -> RichTable:
+def _rich(table: Table, width: int) -> tuple[RichTable, int]:
+    """Return *table* as far as it fits *width*, and how wide it is at least."""
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
     rows = table.rows[: table.limit]
     columns = [
@@ -124,16 +135,19 @@ def _rich(table: Table, width: int) -> RichTable:
     ]
     while sum(map(_width, columns)) > width and any(column.spare for column, _ in columns):
         del columns[max(index for index, (column, _) in enumerate(columns) if column.spare)]
-    for column, _ in columns:
+    least = -2
+    for column, cells in columns:
+        longest = _width((column, cells)) - 2
+        least += min(longest, WORD_WIDTH) + 2 if column.left else longest + 2
         drawn.add_column(
             Text(column.title),
             justify="left" if column.left else "right",
             overflow="fold",
-            no_wrap=not column.left,
+            no_wrap=not column.left or longest <= WORD_WIDTH,
         )
-    for cells in zip(*(cells for _, cells in columns), strict=True):
-        drawn.add_row(*map(Text, cells))
-    return drawn
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        drawn.add_row(*map(Text, row))
+    return drawn, least
 
 
 def _width(column: tuple[Column, list[str]]) -> int:

@@ -4,6 +4,8 @@ import csv
 import json
 from io import StringIO
 
+import pytest
+
 from k42fs.report.histogram import Histogram, quantile
 from k42fs.report.tables import Column, Report, Table, as_csv, as_json, as_text, count
 
@@ -74,3 +76,17 @@ def test_spare_columns_give_way_where_there_is_no_room() -> None:
     narrow = Report([Table("t", columns, [("a long name indeed", 1, 2)])])
     heads = [as_text(narrow, width).splitlines()[0].split() for width in (80, 32, 20)]
     assert heads == [["name", "aaaaaaaa", "bbbbbbbb"], ["name", "aaaaaaaa"], ["name"]]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 140])
+def test_no_digit_is_cut_off_and_no_word_torn_however_narrow_the_screen(width: int) -> None:
+    columns = (
+        Column("name", "operation", left=True),
+        Column("note", "note", left=True),
+        *(Column(f"n{index}", f"column{index}", count) for index in range(6)),
+    )
+    rows = [("getxattr", "a long note of many words", *(10**9 + index for index in range(6)))]
+    text = as_text(Report([Table("t", columns, list(rows))]), width)
+    assert "getxattr" in text
+    for index in range(6):
+        assert f"1,000,000,00{index}" in text
