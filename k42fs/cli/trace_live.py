@@ -211,7 +211,10 @@ def status_command(as_json: bool, mount_path: str) -> None:
         if as_json:
             click.echo(json.dumps({**status, **json.loads(trace.read("traceMask.json"))}, indent=2))
             return
-        for line in _standing(status, trace.read("traceMask").rstrip("\n")):
+        mask = trace.read("traceMask").rstrip("\n")
+        if status["mask"] == f"{masks.all_classes():#x}":
+            mask = f"{status['mask']} all"
+        for line in _standing(status, mask):
             click.echo(line)
 
 

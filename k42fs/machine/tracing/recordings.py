@@ -15,6 +15,9 @@ from k42fs.machine.tracing.stream import Packet, Stream
 PARTS: Final = 4
 """Of a bounded recording: in how many files a stream is, the oldest of which goes when a new one begins."""
 
+HOLE: Final = bytes(4096)
+"""Zeros at a packet's end that are worth leaving out: a block of most file systems."""
+
 Dropped = Callable[[Stream, int, int, int], None]
 """Called with a stream, how many of its events were dropped, and the first's and last's stamps."""
 
@@ -24,12 +27,18 @@ def file_name(cpu: int) -> str:
 
 
 def write_whole(fd: int, packet: bytes) -> None:
-    """Append *packet* to the file, or nothing: a reader refuses a torn one. Raises OSError."""
+    """Append *packet* to the file, or nothing: a reader refuses a torn one. Raises OSError.
+
+    Of a packet that is mostly empty, as those of an idle processor are, the disk need not keep the zeros.
+    """
     start = os.lseek(fd, 0, os.SEEK_END)
+    content = packet.rstrip(b"\0") if packet.endswith(HOLE) else packet
     try:
-        written = os.write(fd, packet)
-        while written < len(packet):  # what is missing now says why at the next try
-            written += os.write(fd, packet[written:])
+        written = os.write(fd, content)
+        while written < len(content):  # what is missing now says why at the next try
+            written += os.write(fd, content[written:])
+        if content is not packet:
+            os.ftruncate(fd, start + len(packet))
     except OSError:
         os.ftruncate(fd, start)
         raise

@@ -12,7 +12,7 @@ import pytest
 from k42fs.errors import BusyError, ConfigError, NameExistsError
 from k42fs.machine.tracing import definitions
 from k42fs.machine.tracing.mask import CACHE, CLUST_OBJ, CONTROL, FS, LOCK
-from k42fs.machine.tracing.packets import LEAD, NAMES_CPU, PACKET_BYTES, ROOM_WORDS
+from k42fs.machine.tracing.packets import HEAD_BYTES, LEAD, NAMES_CPU, PACKET_BYTES, ROOM_WORDS
 from k42fs.machine.tracing.recordings import PARTS
 from k42fs.machine.tracing.tail import last_events
 from k42fs.machine.tracing.tracer import Tracer
@@ -204,6 +204,18 @@ def test_what_the_end_of_a_bounded_recording_drops_is_counted_too(tmp_path: Path
     seen = read(tmp_path / "t")
     assert discards(seen[NAMES_CPU]) == {0: status.discarded}
     assert status.discarded == status.events - len(seen[0]) > 3 * PER_PACKET
+
+
+def test_packets_that_are_mostly_empty_take_little_room_on_disk(tmp_path: Path) -> None:
+    tracer, cpus = lab(64)
+    tracer.start(tmp_path / "t", LOCK)
+    work(tracer, cpus, 10)
+    tracer.stop()
+    files = list((tmp_path / "t").glob("cpu*"))
+    assert len(files) == 64
+    assert all(path.stat().st_size % PACKET_BYTES == 0 for path in files)
+    assert sum(path.stat().st_blocks * 512 for path in files) <= 64 * PACKET_BYTES // 4
+    assert all(len(numbers(seen)) == 10 for cpu, seen in read(tmp_path / "t").items() if cpu != NAMES_CPU)
 
 
 @pytest.mark.parametrize("mhz", [1000, 2400])
@@ -427,7 +439,7 @@ def test_a_dump_to_a_full_disk_fails_and_the_flight_recorder_goes_on(
     tracer, cpus = lab()
     tracer.set_mask(LOCK)
     work(tracer, cpus, 10)
-    monkeypatch.setattr(os, "write", FullDisk(PACKET_BYTES + 5))
+    monkeypatch.setattr(os, "write", FullDisk(HEAD_BYTES + 5))
     with pytest.raises(OSError, match="No space"):
         tracer.dump(tmp_path / "torn")
     monkeypatch.undo()
@@ -441,8 +453,13 @@ def test_a_disk_that_fills_while_an_old_part_is_dropped_leaves_no_torn_packet(
 ) -> None:
     tracer, cpus = lab(1)
     tracer.start(tmp_path / "t", LOCK, limit_bytes=PARTS * PACKET_BYTES)
-    # Room for the names, the parts, and half of the packet that is to stand for the first one.
-    monkeypatch.setattr(os, "write", FullDisk((1 + PARTS) * PACKET_BYTES + PACKET_BYTES // 2))
+    write, full = os.write, FullDisk(5)
+
+    def fill(fd: int, data: bytes) -> int:
+        """Have room for everything but the packet that is to stand for the first part: it has no events."""
+        return full(fd, data) if len(data) < HEAD_BYTES else write(fd, data)
+
+    monkeypatch.setattr(os, "write", fill)
     work(tracer, cpus, 12 * PER_PACKET)
     assert "No space" in tracer.status().failure
     kept = numbers(read(tmp_path / "t")[0])
