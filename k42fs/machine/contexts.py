@@ -21,6 +21,7 @@ BASE_SERVER: Final = 1
 FIRST_SERVER: Final = 1 << 22
 """The process numbers of servers that are called begin here, above all that Linux gives to clients."""
 
+PID_SHIFT: Final = 32
 IDLE_DOMAIN: Final = 1
 USER, IDLE, PPC_SERVER, SYSCALL, MESSAGE = 0, 1, 6, 7, 14
 """Modes: the meanings of type `mode` in schema.toml, by number."""
@@ -30,7 +31,7 @@ Context = tuple[int, int, int]
 
 
 def commid(pid: int, vp: int) -> int:
-    return pid << 32 | vp
+    return pid << PID_SHIFT | vp
 
 
 def idle(vp: int) -> Context:
@@ -65,6 +66,18 @@ def put_on(th: Thread) -> None:
             th.awaits_dispatch = False
             emit.exception_await_dispatch_done(commid(th.pid, th.vp))
         emit.exception_context(*context_of(th))
+
+
+def enter(th: Thread) -> None:
+    """Live: *th* begins an operation, nobody has said yet for whom."""
+    proc = th.proc
+    on, emit = proc.on, proc.emit
+    proc.current = th
+    if on.scheduler:
+        emit.scheduler_cur_thread(th.number)
+    if on.exception:
+        server = BASE_SERVER << PID_SHIFT | th.vp
+        emit.exception_context(server, SYSCALL, server)
 
 
 def run(th: Thread) -> None:

@@ -176,14 +176,15 @@ class MachineTrace:
         if th.number not in self._named_threads:
             self._named_threads.add(th.number)
             self.made(th)
-        contexts.run(th)
+        contexts.enter(th)
 
     def left(self, th: Thread) -> None:
         """A live operation has ended."""
         proc = th.proc
         if proc.current is th:
             proc.current = None
-            contexts.take_off(th, is_over=True)
+            if proc.on.exception:
+                proc.emit.exception_context(*contexts.idle(proc.vp))
         self.poll(proc)
 
     def served(self, pid: int, name: str) -> None:
@@ -193,7 +194,8 @@ class MachineTrace:
 
     def poll(self, proc: Processor) -> None:
         """Keep a recording going, *proc* being between two operations. Only while something is on."""
-        tracer = self.tracer
+        tracer = self._tracer
+        assert tracer is not None, "something is on, but nobody turned it on"
         tracer.poll(proc.vp)
         if proc.clock >= self._beat_at:
             self._beat_at = proc.clock + HEARTBEAT_CYCLES
