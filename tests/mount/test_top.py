@@ -182,8 +182,6 @@ def test_keys_work_in_a_terminal_and_it_is_left_as_it_was(mount: K42Mount) -> No
         terminal = Terminal(mount.path)
         terminal.wait_for("OBJECTS")
         terminal.wait_for("/hot")
-        terminal.send("w")
-        terminal.wait_for("this mount has no swappable objects")
         terminal.send("l")
         terminal.wait_for(".dirlock")
         terminal.send("f")
@@ -192,6 +190,26 @@ def test_keys_work_in_a_terminal_and_it_is_left_as_it_was(mount: K42Mount) -> No
         terminal.wait_for("this help, and back")
         terminal.send("q")
         assert terminal.end() == (0, "")
+
+
+def test_a_key_swaps_the_selected_object_under_load(mount: K42Mount) -> None:
+    (mount.path / "hot").mkdir()
+    with busy(mount.path / "hot"):
+        terminal = Terminal(mount.path)
+        terminal.wait_for("/hot")
+        terminal.send("w")
+        terminal.wait_for("swap DirObject")
+        terminal.send("\t")
+        terminal.wait_for("to: distributed_")
+        terminal.send("\r")
+        terminal.wait_for("is served by distributed now")
+        terminal.send("w")
+        terminal.send("nonsense\r")
+        terminal.wait_for("has no implementation 'nonsense'")
+        terminal.send("q")
+        assert terminal.end() == (0, "")
+        about = json.loads(os.getxattr(mount.path / "hot", "user.k42.object"))
+    assert about["implementation"] == "distributed"
 
 
 def test_ctrl_c_ends_it(mount: K42Mount) -> None:
