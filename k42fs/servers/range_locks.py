@@ -33,7 +33,7 @@ class RangeLocks:
 
     __slots__ = ("_locks", "_machine", "_owner", "_step", "addr")
 
-    def __init__(self, machine: Machine, vp: VP, owner: object) -> None:
+    def __init__(self, machine: Machine, vp: VP, owner: object | None) -> None:
         self._machine = machine
         self._owner = owner
         self._step = machine.config.line_bytes
@@ -58,7 +58,8 @@ class RangeLocks:
     def end(self, vp: VP) -> None:
         """Give back the modelled memory: nobody holds or wants a lock any more."""
         self._machine.memory.free(vp, self.addr)
-        self._locks.clear()  # they name their owner: without the cycle both go at once
+        self._locks.clear()
+        self._owner = None  # without the cycle both go at once
 
 
 async def take(th: Thread, locks: Sequence[ExclusiveLock]) -> None:

@@ -11,6 +11,8 @@ from tests.servers.filelib import lab
 IMPLEMENTATIONS: Final[Mapping[str, Mapping[Kind, str]]] = {
     "default": {},
     "distributed": {"DirObject": "distributed"},
+    "ranged": {"ServerFile": "ranged", "FileCache": "partitioned"},
+    "exclusive": {"ServerFile": "exclusive", "FileCache": "replicated"},
 }
 """What each name chooses for the objects of a Lab or a Storm."""
 
