@@ -193,6 +193,23 @@ def objects(as_json: bool, path: str) -> None:
 
 
 @cli.command()
+@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount, for a TYPE.")
+@click.option("--wait", "waits", is_flag=True, help="Return when the new implementation serves.")
+@click.argument("what", metavar="PATH|TYPE")
+@click.argument("implementation", metavar="IMPLEMENTATION")
+def swap(mount_path: str, waits: bool, what: str, implementation: str) -> None:
+    """Let another implementation serve a file or directory, or all objects of a type, while they are in use.
+
+    PATH is a file or directory in a mount, TYPE such as DirObject or ServerFile; '.k42/swap' lists the types of a
+    mount with their implementations. Nothing that is open is disturbed. Objects that are made later get what the
+    mount's policy says: see '.k42/policy'.
+    """
+    from k42fs.cli.swapping import swap_objects
+
+    swap_objects(what, implementation, mount_path, waits)
+
+
+@cli.command()
 @click.option(
     "-i",
     "--interval",

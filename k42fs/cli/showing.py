@@ -13,6 +13,7 @@ import click
 
 from k42fs.cli.limited import limited
 from k42fs.cli.mounts import MountEntry, enclosing_k42fs, is_dead, mount_entries, mounted_at, real_mount_point
+from k42fs.cli.object_view import object_text
 from k42fs.errors import InvalidArgumentError, K42Error, NameNotFoundError
 from k42fs.personality import control_text
 from k42fs.personality.control_text import table
@@ -84,15 +85,7 @@ def show_objects(path: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(about, indent=2))
         return
-    width = max(map(len, about))
-    for key, value in about.items():
-        click.echo(f"{key:{width}}  {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    click.echo(object_text(about), nl=False)
 
 
 def change_names(mount_path: str, words: list[str], prefix: str | None = None) -> None:

@@ -97,7 +97,7 @@ class AttributeOperations(Face):
             raise NotSupportedError
         node = self.nodes[inode]
         if name.startswith(OBJECT_PREFIX):
-            self.object_attributes.set(node, name, value)
+            await self.object_attributes.set(th, node, name, value)
             return
         mode = node.file.mode
         if name == ACCESS and mode & stat.S_ISGID and th.creds.uid != 0:

@@ -72,6 +72,7 @@ def serve(path: str, options: MountOptions, log_path: str, on_ready: Callable[[]
             root_uid=os.getuid(),
             root_gid=os.getgid(),
             acls_are_enforced=options.acl,
+            policy=options.policy,
             adapt=options.adapt,
             adapt_rules=options.rules(),
         )

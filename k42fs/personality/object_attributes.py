@@ -1,11 +1,12 @@
 """`user.k42.*`: extended attributes that show the object behind a file. Never listed, so that no tool
 copies them.
 
-    user.k42.impl     the implementation that serves the file now
+    user.k42.impl     the implementation that serves the file now; setting it replaces that one while it is in use
     user.k42.object   all there is to say about it, as JSON
 
 A file that nobody has open and a directory that nobody has searched are cold: they are tokens of their
-server, and no object stands for them.
+server, and no object stands for them. Setting an implementation gives them one; it lasts as long as that object, which
+the free lists let live for some minutes after its last use. What later objects get is the policy's to say.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from k42fs.errors import InvalidArgumentError, NoDataError, ReadOnlyError
+from k42fs.errors import NoDataError, ReadOnlyError
+from k42fs.machine import Thread
 from k42fs.personality.nodes import Node
 from k42fs.servers.system import System
 
@@ -38,21 +40,27 @@ class ObjectAttributes:
         except KeyError:
             raise NoDataError(f"there is no attribute {name!r}") from None
 
-    def set(self, node: Node, name: bytes, value: bytes) -> None:
-        """Choose the implementation of a file's object: one that serves it already is no change."""
+    async def set(self, th: Thread, node: Node, name: bytes, value: bytes) -> None:
+        """Choose the implementation of a file's object, and wait until it serves: one that does already is no change.
+
+        Raises:
+            UnknownImplementationError, NotSwappableError, InTransitionError, SwapAbortedError
+        """
         if name not in self._readers:
             raise NoDataError(f"there is no attribute {name!r}")
         if name != b"user.k42.impl":
             raise ReadOnlyError(f"{name!r} can only be read")
-        if value.strip() != self._implementation(node).encode():
-            raise InvalidArgumentError(f"no other implementation of this object is called {value!r}")
+        ref = await th.deref(node.tree).object_of(th, node.file)
+        swap = await self._system.control.swap(th, ref, value.decode(errors="replace").strip())
+        if swap is not None:
+            await swap.wait(th)
 
     def refuse_removal(self, name: bytes) -> None:
         """These attributes stand for something that is always there."""
         raise ReadOnlyError(f"{name!r} cannot be removed") if name in self._readers else NoDataError
 
     def _implementation(self, node: Node) -> str:
-        return str(self._system.object_of(node.file)["implementation"])
+        return self._system.control.implementation(node.file.obj_ref)
 
     def _about(self, node: Node) -> str:
         about: dict[str, Any] = {

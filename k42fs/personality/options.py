@@ -16,6 +16,8 @@ from k42fs.objects.adapt_rules import load_rules
 from k42fs.objects.adaptation import Mode, Rule
 from k42fs.servers.adapt_rules import RULES
 from k42fs.servers.mount_commands import parse_size as parse_bytes
+from k42fs.servers.policy_set import DEFAULT as DEFAULT_POLICY
+from k42fs.servers.policy_set import load_policy, policy_names
 
 Model = Literal["full", "calls", "off"]
 
@@ -71,6 +73,7 @@ class MountOptions:
     acl: bool = False
     noatime: bool = False
     nonempty: bool = False
+    policy: str = DEFAULT_POLICY
     adapt: Mode = "off"
     adapt_rules: str = ""
     log: str = ""
@@ -90,6 +93,7 @@ class MountOptions:
         if self.adapt not in get_args(Mode):
             raise ConfigError(f"adapt={self.adapt}: unknown; one of {', '.join(get_args(Mode))}")
         self.rules()
+        load_policy(self.policy)  # refuses a set that cannot be
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"log_level={self.log_level}: unknown; one of {', '.join(LOG_LEVELS)}")
 
@@ -172,6 +176,18 @@ def _preset(key: str, has_value: str, text: str) -> str:
     return str(Path(text).absolute())
 
 
+def _policy(key: str, has_value: str, text: str) -> str:
+    """Return a policy set's name, or the absolute path of a user's own: the daemon works elsewhere."""
+    if _text(key, has_value, text) in policy_names():
+        return text
+    if not text.endswith(".toml"):
+        raise ConfigError(
+            f"policy={text}: unknown; one of {', '.join(policy_names())}, or a file: a path without a comma that "
+            "ends in .toml"
+        )
+    return str(Path(text).absolute())
+
+
 def _number(key: str, has_value: str, text: str) -> int:
     if not re.fullmatch(r"\d+", _text(key, has_value, text)):
         raise ConfigError(f"{key}={text}: not a whole number")
@@ -201,6 +217,7 @@ _PARSERS: Final = {
     "acl": _flag,
     "noatime": _flag,
     "nonempty": _flag,
+    "policy": _policy,
     "adapt": _text,
     "adapt_rules": _path,
     "log": _path,

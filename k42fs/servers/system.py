@@ -14,14 +14,13 @@ from typing import Any, Final, Literal
 from k42fs.errors import (
     BusyError,
     ConfigError,
-    DeletedObjectError,
     InvalidArgumentError,
     NameNotFoundError,
     NotDirectoryError,
 )
 from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
-from k42fs.objects import COSMgr, SingleRepRoot, WellKnown, owner_of, plain_rep
+from k42fs.objects import COSMgr, SingleRepRoot, WellKnown
 from k42fs.objects.adaptation import Adapter, Mode, Rule
 from k42fs.servers.adapt_rules import RULES
 from k42fs.servers.filler_tree import FillerTree
@@ -32,6 +31,7 @@ from k42fs.servers.mount_point_mgr import MountPointMgr, MountPointMgrRep
 from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
 from k42fs.servers.name_space import NameSpace, Place
 from k42fs.servers.name_tree import NameTree
+from k42fs.servers.object_control import ObjectControl
 from k42fs.servers.pathname import ROOT, PathName
 from k42fs.servers.policy_set import DEFAULT as DEFAULT_POLICY
 from k42fs.servers.policy_set import load_policy
@@ -81,6 +81,7 @@ class System:
         self.policy_set = load_policy(options.policy)
         self.machine.lock_kind = options.lock or self.policy_set.lock
         self.cos = COSMgr(self.machine)
+        self.control = ObjectControl(self.cos)
         self.policy = self.policy_set.new_policy()
         self.adapter = Adapter(self.cos, options.adapt_rules, options.adapt)
         filler = FillerTree()
@@ -243,22 +244,7 @@ class System:
 
     def object_of(self, file: FSFile) -> dict[str, Any]:
         """Return what there is to say about the object behind *file*; `object` is None for a cold token."""
-        if not file.obj_ref:
-            return {"object": None, "implementation": "token", "ref": 0}
-        for processor in self.machine.processors:
-            rep = plain_rep(processor.ltt.get(file.obj_ref))
-            if rep is not None:
-                break
-        else:
-            raise DeletedObjectError(f"object {file.obj_ref} has no representative")
-        touched = [p.vp for p in self.machine.processors if file.obj_ref in p.ltt]
-        return {
-            "object": rep.label(),
-            "implementation": type(rep).__name__,
-            "ref": file.obj_ref,
-            "home_processor": owner_of(file.obj_ref),
-            "processors": touched,
-        }
+        return self.control.about(file.obj_ref)
 
 
 async def _remove_below(th: Thread, tree: NameTree, directory: FSFile, budget: int) -> int:

@@ -15,6 +15,7 @@ from k42fs.errors import (
     InvalidArgumentError,
     NameNotFoundError,
     NoDeviceError,
+    NotSwappableError,
     SymlinkLoopError,
     TargetIsDirectoryError,
 )
@@ -247,6 +248,22 @@ class TreeFiles:
             await lists.add(th, of.ref, of.file)
             if lists.is_long(th.vp):
                 await lists.trim(th)
+
+    async def object_of(self, th: Thread, file: FSFile) -> Ref:
+        """The ref of *file*'s object, made if it is cold: for those who want to change what serves it.
+
+        Raises:
+            NotSwappableError: it is neither a regular file nor a directory, and never has an object.
+        """
+        await self._enter(th)
+        if not (file.is_dir or file.is_regular):
+            raise NotSwappableError(f"{file!r} has no object")
+        if file.obj_ref:
+            return file.obj_ref
+        ref = await self.tree.object_ref(th, file)
+        if not file.is_dir:
+            await self.tree.free_lists.add(th, ref, file)
+        return ref
 
     # Housekeeping
 
