@@ -3,115 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from filecmp import cmpfiles
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k42fs.ids import VP, Ref
-from k42fs.machine import FairBLock, Kind, Machine, Thread, cores
-from k42fs.machine.core import MISS_KINDS
-from k42fs.machine.messages import Level
-from k42fs.machine.ppc import PpcServer
+from k42fs.ids import VP
+from k42fs.machine import FairBLock, Machine, Thread, cores
 from k42fs.machine.tracing.mask import CACHE, EXCEPTION, LOCK, SCHEDULER, USER, all_classes
-from k42fs.machine.tracing.packets import NAMES_CPU
 from k42fs.report.breakdown import IDLE, Breakdown, State, breakdown
-from tests.machine.lab import ADD, BOX, a_lock, machine
-from tests.machine.tracing.lab import Seen, read, strings
+from tests.machine.lab import ADD, a_lock, machine
+from tests.machine.tracing.lab import Seen, read
 from tests.report.lab import source
-
-PROCESSORS = 4
-CORES = (cores.PURE, cores.COMPILED)
+from tests.report.storm import PROCESSORS, Storm, counted, events, same_files, stormy
 
 
-@pytest.fixture(params=CORES)
-def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == cores.COMPILED:
-        pytest.importorskip("k42fs.machine.fast_threads", exc_type=ImportError)
-    monkeypatch.setenv(cores.VARIABLE, request.param)
-    return str(request.param)
-
-
-class Storm:
-    """Threads that do everything there is on one machine: locks, sleeps, blocks, calls, messages."""
-
-    def __init__(self, **how: Any) -> None:  # noqa: ANN401
-        self.machine = m = machine(PROCESSORS, **how)
-        self.lock = a_lock(m)
-        self.box = m.memory.alloc(0, BOX)
-        self.server = PpcServer(m.ppc, "echo")
-        self.waiting: list[Thread] = []
-        for proc in m.processors:
-            proc.ltt = {7: proc.vp}
-
-    async def serve(self, th: Thread) -> None:
-        th.work(150)
-        await th.sleep(100)
-
-    async def work(self, th: Thread, rounds: int) -> None:
-        m = self.machine
-        for number in range(rounds):
-            await self.lock.acquire(th)
-            await th.touch(ADD, self.box)
-            self.lock.release(th)
-            th.deref(Ref(7))
-            await th.load(self.box, 200)
-            if number % 5 == 0:
-                await self.server.call(th, self.serve, payload=100)
-            elif number % 5 == 1:
-                await m.messages.call(th, (th.vp + 1) % PROCESSORS, lambda there: there.work(30))
-            elif number % 5 == 2:
-                await self.server.remote(th, (th.vp + 2) % PROCESSORS, self.serve)
-            elif number % 5 == 3:
-                await m.messages.call(th, (th.vp + 1) % PROCESSORS, self.serve, Level.ENABLED)
-            await self.pair(th)
-        for other in self.waiting:
-            th.unblock(other)
-        self.waiting.clear()
-
-    async def pair(self, th: Thread) -> None:
-        """Wait until somebody else comes; from time to time there is somebody already."""
-        if self.waiting:
-            th.unblock(self.waiting.pop())
-        elif sum(each.state != 6 for each in self.machine.unfinished()) > len(self.waiting) + PROCESSORS:
-            self.waiting.append(th)
-            while th in self.waiting:
-                await th.block()
-
-    def run(self, rounds: int = 12) -> Storm:
-        for number in range(2 * PROCESSORS):
-            self.machine.spawn(VP(number % PROCESSORS), self.work, rounds, name=f"worker {number}")
-        self.machine.run()
-        self.machine.check()
-        return self
-
-
-def stormy(to: Path | None = None, mask: int | None = None, **how: Any) -> Storm:  # noqa: ANN401
-    """Run a storm, recorded to a directory if one is given."""
-    storm = Storm(**how)
-    if to is not None:
-        storm.machine.tracer.start(to, all_classes() if mask is None else mask)
-    storm.run()
-    storm.machine.close()
-    return storm
-
-
-def counted(m: Machine) -> dict[str, Any]:
-    """Return all there is to compare of two runs."""
-    return {
-        "hash": m.event_hash(),
-        "statistics": m.statistics(),
-        "clocks": [(proc.clock, proc.idle, proc.spin, proc.work) for proc in m.processors],
-        "counters": [m.core.counters(proc.vp) for proc in m.processors],
-    }
-
-
-def events(directory: Path, name: str) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
-    """Yield (processor, stamp, values) of each event of that name."""
-    for cpu, seen in read(directory).items():
-        yield from ((cpu, stamp, values) for _, stamp, what, values in seen if what == name)
+async def _plain_work(self: Storm, th: Thread, rounds: int) -> None:
+    for number in range(rounds):
+        await self.lock.acquire(th)
+        await th.touch(ADD, self.box)
+        self.lock.release(th)
+        await th.sleep(100 * number)
 
 
 @pytest.mark.parametrize("mask", ["all", EXCEPTION, CACHE, LOCK, SCHEDULER | USER])
@@ -127,20 +39,6 @@ def test_recording_changes_nothing(core: str, model: str, mask: int | str, tmp_p
             Storm.work = kept  # type: ignore[method-assign]
     assert traced.machine.tracer.status().events
     assert counted(plain.machine) == counted(traced.machine)
-
-
-async def _plain_work(self: Storm, th: Thread, rounds: int) -> None:
-    for number in range(rounds):
-        await self.lock.acquire(th)
-        await th.touch(ADD, self.box)
-        self.lock.release(th)
-        await th.sleep(100 * number)
-
-
-def same_files(one: Path, other: Path) -> bool:
-    names = sorted(path.name for path in one.iterdir())
-    _, differ, missing = cmpfiles(one, other, names, shallow=False)
-    return names == sorted(path.name for path in other.iterdir()) and not differ and not missing
 
 
 def test_one_seed_gives_one_recording_to_the_byte_on_either_core(
@@ -208,91 +106,6 @@ def test_threads_are_switched_as_they_were(core: str, tmp_path: Path) -> None:
     waits = Counter(cpu for cpu, _, _ in events(tmp_path / "t", "exception_await_dispatch"))
     back = Counter(cpu for cpu, _, _ in events(tmp_path / "t", "exception_await_dispatch_done"))
     assert waits == back
-
-
-def test_every_miss_and_every_lost_copy_is_recorded_and_told_by_its_kind(core: str, tmp_path: Path) -> None:
-    m = stormy(tmp_path / "t").machine
-    misses = Counter((cpu, MISS_KINDS[values[1]]) for cpu, _, values in events(tmp_path / "t", "cache_miss"))
-    lost = Counter(cpu for cpu, _, _ in events(tmp_path / "t", "cache_invalidate"))
-    for proc in m.processors:
-        counters = m.core.counters(proc.vp)
-        assert {kind: misses[proc.vp, kind] for kind in MISS_KINDS} == counters.misses
-        assert lost[proc.vp] == counters.invalidations
-    told = {cpu: values for cpu, _, values in events(tmp_path / "t", "cache_counters")}
-    assert {cpu: values[3] for cpu, values in told.items()} == {
-        proc.vp: sum(m.core.counters(proc.vp).misses.values()) for proc in m.processors
-    }
-
-
-def test_a_line_has_the_names_of_its_fields_and_misses_the_place_they_come_from(
-    core: str, tmp_path: Path
-) -> None:
-    storm = stormy(tmp_path / "t")
-    names = source(tmp_path / "t").names
-    line = storm.box // 64 * 64
-    assert {(each.offset, each.field) for each in names.lines[line].values()} == {
-        (0, "lock"),
-        (16, "count"),
-    }  # not those where nobody ever missed
-    assert {each.object for each in names.lines[line].values()} == {"Box"}
-    places = {
-        names.site(values[6]).split(" ")[-1]
-        for _, _, values in events(tmp_path / "t", "cache_miss")
-        if values[0] == line
-    }
-    assert places == {"Storm.work"}
-    everything = {
-        names.site(values[6]).split(":")[0] for _, _, values in events(tmp_path / "t", "cache_miss")
-    }
-    # Not the locks, nor what charges on behalf of others: their callers. Messages and calls are work of their own.
-    assert everything == {
-        "test_traced_machine.py",
-        "machine/messages.py",
-        "machine/interrupts.py",
-        "machine/ppc.py",
-    }
-
-
-class Named:
-    """Something with a path of its own."""
-
-    path = "/a"
-
-    def label(self) -> str:
-        return "Thing 7"
-
-    def trace_name(self) -> str:
-        return self.path
-
-
-def test_a_line_has_another_name_when_something_else_lies_there(core: str, tmp_path: Path) -> None:
-    m = machine(2)
-    m.tracer.start(tmp_path / "t", CACHE)
-    seen: list[int] = []
-
-    async def write(th: Thread, addr: int) -> None:
-        await th.store(addr, 24)
-
-    for layout, owner in ((BOX, None), (BOX, Named()), (128, None), (128, None)):
-        addr = m.memory.alloc(0, layout, Kind.GLOBAL_PADDED, owner)
-        seen.append(addr)
-        for vp in (0, 1):
-            m.spawn(VP(vp), write, addr)
-            m.run()
-        m.tracer.drain()
-        m.memory.free(0, addr)
-    m.close()
-    assert len(set(seen)) == 1
-    definitions = read(tmp_path / "t")[NAMES_CPU]
-    text = strings(definitions)
-    told: list[Any] = [values for _, _, what, values in definitions if what == "cache_line_name"]
-    assert [
-        (line, offset, nbytes, text[owner], text[field]) for line, offset, nbytes, owner, field in told
-    ] == [
-        (seen[0], 0, 16, "Box", "lock"),
-        (seen[0], 0, 16, "Thing /a", "lock"),
-        (seen[0], 0, 8, "128 bytes", "+0"),
-    ]
 
 
 def test_a_recording_that_begins_amid_work_says_who_runs(core: str, tmp_path: Path) -> None:

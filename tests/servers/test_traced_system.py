@@ -18,7 +18,7 @@ from k42fs.machine.tracing.packets import NAMES_CPU
 from tests.machine.tracing.lab import read, strings
 from tests.machine.tracing.test_babeltrace import babeltrace, ours
 from tests.report.lab import source
-from tests.report.test_traced_machine import same_files
+from tests.report.storm import same_files
 from tests.servers.workload import PROCESSORS, Run
 
 REPORTS = (
