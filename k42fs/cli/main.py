@@ -193,7 +193,9 @@ def objects(as_json: bool, path: str) -> None:
 
 
 @cli.command()
-@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount, for a TYPE.")
+@click.option(
+    "-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount, for a TYPE."
+)
 @click.option("--wait", "waits", is_flag=True, help="Return when the new implementation serves.")
 @click.argument("what", metavar="PATH|TYPE")
 @click.argument("implementation", metavar="IMPLEMENTATION")
