@@ -14,20 +14,24 @@
 | implementations.py | the implementations that each kind of object can have, by name                     |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
 | workers.py        | threads of the object system itself, one on each processor concerned                |
+| interposition.py  | arbiters in front of objects in use: capture, release, nesting                      |
+| arbiters.py       | ready-made ones: call counter, latency histogram, delay and fault injector          |
 | phases.py         | the phases of a hot swap, as a table                                                |
 | mediator.py       | what stands in an object's place meanwhile, and counts who is inside                |
 | swap_record.py    | what is to be known of a swap when it is over                                       |
 | swap.py           | one hot swap: quiescence, transfer, commit or abort                                 |
 | swaps.py          | all of them: refusal, deadlines, history                                            |
+| object_statistics.py | what is known of all objects, as figures                                         |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |
 
 A file imports only files above it. Lock order: a multi-rep root's lock before the locks of its reps.
 """
 
-from k42fs.objects.cosmgr import COSMgr, ObjectStatistics
+from k42fs.objects.cosmgr import COSMgr
 from k42fs.objects.debug_checks import StaleRepError
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker, VPMarker
+from k42fs.objects.object_statistics import ObjectStatistics
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
 from k42fs.objects.swap import Swap

@@ -20,7 +20,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
@@ -29,6 +29,8 @@ from k42fs.objects.debug_checks import CheckedTable, check_active
 from k42fs.objects.default_object import AnyRep
 from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
+from k42fs.objects.interposition import Interposition
+from k42fs.objects.object_statistics import ObjectStatistics
 from k42fs.objects.object_trace import ObjectTrace
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import CLEANED, DESTROYING, Answer, enter_destroy, enter_miss, exit_miss
@@ -60,33 +62,6 @@ ACTIVATE_CYCLES: Final = 25  # an atomic add to a line that no other processor t
 SPIN_CYCLES: Final = 200  # between two looks at a state word that makes us wait
 DESTROYS_BEFORE_WAKE: Final = 10
 STALL_FACTOR: Final = 8  # token called stalled after this many daemon turns per processor of the ring
-
-
-class ObjectStatistics(TypedDict):
-    """Counts since the manager was made; the last group says what is there now."""
-
-    created: int
-    destroyed: int
-    freed: int
-    double_destroys: int
-    misses: int
-    deleted_answers: int
-    token_rounds: int
-    token_passes: int
-    token_waits: int
-    token_stalls: int
-    token_turns_since_pass_max: int
-    live: int
-    refs_in_use: int
-    pending: int
-    pages: int
-    ring: int
-    token_vp: int | None
-    token_turns_since_pass: int
-    token_stalled_by: str | None
-    types: dict[str, int]
-    active_threads: dict[int, int]
-    generations: dict[int, int]
 
 
 class COSMgrRoot(CObjRoot):
@@ -159,6 +134,7 @@ class COSMgr:
         self.root = COSMgrRoot(self)
         self.swaps = Swaps(self)
         self.switch, self.swap_to = self.swaps.switch, self.swaps.swap_to
+        self.interposition = Interposition(self)
 
     # Threads
 
@@ -217,6 +193,8 @@ class COSMgr:
         if self.debug:
             check_active(th, ref, method)
         self._misses += 1
+        if self.interposition.is_general:  # objects are made that are to be captured
+            await self.interposition.adopt(th, ref)
         page = self.table.pages.get(ref >> PAGE_SHIFT)
         if th.proc.on.clust_obj:
             self.tracing.missed(th, ref, method)

@@ -90,6 +90,12 @@ def implementation_name(root: object) -> str:
     return getattr(getattr(root, "speaker", root), "implementation", "")
 
 
+def label_of(root: object) -> str:
+    """Return what people are to call the object behind *root*: what its rep calls itself, if it does."""
+    label = getattr(getattr(root, "speaker", root), "label", None) or getattr(root, "label", None)
+    return type(root).__name__ if label is None else str(label())
+
+
 def implementation_of(root: object) -> Implementation | None:
     """Return the implementation that *root* is, None if it is not a registered one."""
     return _known.get((kind_of(root), implementation_name(root)))

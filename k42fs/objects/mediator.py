@@ -205,6 +205,10 @@ class MediatorRoot(CObjRoot):
     def speaker(self) -> Any:  # noqa: ANN401
         return self if self.is_retired else self.swap.current.speaker
 
+    @property
+    def rep(self) -> Any:  # noqa: ANN401
+        return self.speaker
+
     async def handle_miss(self, th: Thread) -> AnyRep:
         """Install a mediator, and let its processor take part in the swap if it does not yet.
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 from k42fs.errors import InTransitionError, K42Error, SwapAbortedError
 from k42fs.ids import VP
 from k42fs.objects.generations import INACTIVE
-from k42fs.objects.implementations import implementation_name, kind_of
+from k42fs.objects.implementations import implementation_name, kind_of, label_of
 from k42fs.objects.mediator import COMMIT, DRAINED, END, FLUSH, MediatedCalls, MediatorRoot
 from k42fs.objects.phases import OVER, Event, Phase, after
 from k42fs.objects.root import CObjRoot, processors
@@ -84,7 +84,7 @@ class Swap:
         self.deadline = deadline
         self.due = swaps.now(th) + deadline
         self.record = SwapRecord(
-            self.ref, kind_of(old), old.label(), implementation_name(old), implementation_name(new),
+            self.ref, kind_of(old), label_of(old), implementation_name(old), implementation_name(new),
             "normal", th.proc.clock, swaps.cos.machine.wall_clock_ns(),
         )  # fmt: skip
         self._disposition = disposition

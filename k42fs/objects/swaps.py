@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError
 from k42fs.ids import Ref
 from k42fs.machine.layout import RMW, Kind, Layout
-from k42fs.objects.implementations import find, kind_of
+from k42fs.objects.implementations import find, kind_of, label_of
+from k42fs.objects.interposition import ArbiterRoot
 from k42fs.objects.mediator import MediatorRoot
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot
@@ -34,7 +35,7 @@ from k42fs.objects.workers import start_here
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.translation import MissHandler, TransPage
+    from k42fs.objects.translation import MissHandler
 
 SPIN_CYCLES: Final = 200
 """Between two looks at a state word that makes us wait."""
@@ -95,24 +96,25 @@ class Swaps:
 
         Raises: nothing has changed then, and *new* will be destroyed:
             DeletedObjectError: there is no object.
-            InTransitionError: it is being swapped or destroyed.
+            InTransitionError: it is being swapped or destroyed, or an arbiter stands before it.
             NotSwappableError: the two implementations have no form of state in common.
         """
         assert new.ref == ref, f"{new.label()} was not built on ref {ref}"
         try:
-            page = await self._enter(th, ref)
+            old = await self.enter(th, ref)
         except Exception:
             self.refused += 1
             await self.retire(th, new)
             raise
-        slot = ref & SLOT_MASK
-        old = page.handlers[slot]
         form = agreed_type(old.exports, new.imports) if isinstance(old, CObjRoot) else None
         if form is None or not isinstance(old, CObjRoot):
             self.refused += 1
-            await self._leave_unchanged(th, ref, page)
+            if self.leave(ref):
+                await self.cos.destroy(th, ref)
             await self.retire(th, new)
-            raise NotSwappableError(f"{_name(old)} has no form of state that {new.label()} can take")
+            if isinstance(old, ArbiterRoot):
+                raise InTransitionError(f"{old.label()}: release the arbiter first")
+            raise NotSwappableError(f"{label_of(old)} has no form of state that {new.label()} can take")
         if th.machine.live:  # clocks run apart, but who switches an entry comes after who switched it before
             th.proc.idle_until(
                 max((past.ended_cycles + 1 for past in self.recent if past.ref == ref), default=0)
@@ -124,9 +126,10 @@ class Swaps:
         if th.proc.on.clust_obj:
             th.proc.emit.clust_obj_swap_start(ref)
         if swap.vps:
-            mediator = page.handlers[slot] = MediatorRoot(swap, th.vp)
+            mediator = MediatorRoot(swap, th.vp)
+            self.install(ref, mediator)
             await th.touch(SWITCH_WRITE, self.cos.table.entry_addr(ref))
-            page.words[slot] = write_complete(page.words[slot])
+            self._let_misses_go_on(ref)
             self._watch(th, swap)
             await swap.begin(th, mediator)
         else:
@@ -150,9 +153,11 @@ class Swaps:
             raise DeletedObjectError(f"the object behind ref {ref} is deleted")
         if isinstance(old, MediatorRoot):
             raise InTransitionError(f"{old.swap.record.label} is being swapped")
+        if isinstance(old, ArbiterRoot):
+            raise InTransitionError(f"{old.label()}: release the arbiter first")
         kind = kind_of(old)
         if not kind:
-            raise NotSwappableError(f"{_name(old)} has no other implementations")
+            raise NotSwappableError(f"{label_of(old)} has no other implementations")
         new = find(kind, name).make(self.cos, th, old)
         return await self.switch(th, ref, new, deadline=deadline, callback=callback)
 
@@ -192,11 +197,15 @@ class Swaps:
 
     def leave(self, ref: Ref) -> bool:
         """End the switching of *ref*; say whether a destroy is owed."""
+        self._let_misses_go_on(ref)
+        page, slot = self.cos.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
+        answer, page.words[slot] = exit_switch(page.words[slot])
+        return answer is Answer.PENDING
+
+    def _let_misses_go_on(self, ref: Ref) -> None:
         page, slot = self.cos.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
         if page.words[slot] & WRITING:
             page.words[slot] = write_complete(page.words[slot])
-        answer, page.words[slot] = exit_switch(page.words[slot])
-        return answer is Answer.PENDING
 
     async def rename(self, th: Thread, root: CObjRoot) -> None:
         """Give *root*, whose ref is another's now, a ref of its own. What it knows of processors stays."""
@@ -226,28 +235,22 @@ class Swaps:
         for swap in [swap for swap in self.under_way if swap.is_overdue(th)]:
             await swap.expire(th)
 
-    # Entry
+    async def enter(self, th: Thread, ref: Ref) -> MissHandler:
+        """Begin to switch *ref*: no miss is in progress until `leave`; return its handler.
 
-    async def _enter(self, th: Thread, ref: Ref) -> TransPage:
-        page = self.cos.table.pages.get(ref >> PAGE_SHIFT)
-        slot = ref & SLOT_MASK
-        if page is None or page.handlers[slot] is None:
-            raise DeletedObjectError(f"the object behind ref {ref} is deleted")
-        entry = self.cos.table.entry_addr(ref)
-        await th.touch(SWITCH_ENTER, entry)
-        while True:
-            if page.handlers[slot] is None:
-                raise DeletedObjectError(f"the object behind ref {ref} is deleted")
+        Raises: DeletedObjectError: there is none. InTransitionError: it is being swapped or destroyed.
+        """
+        page, slot = self.cos.table.pages.get(ref >> PAGE_SHIFT), ref & SLOT_MASK
+        if page is not None:
+            await th.touch(SWITCH_ENTER, self.cos.table.entry_addr(ref))
+        while page is not None and (root := page.handlers[slot]) is not None:
             answer, page.words[slot] = enter_switch(page.words[slot])
             if answer is Answer.GRANTED:
-                return page
+                return root
             if answer is Answer.REFUSED:
-                raise InTransitionError(f"{_name(page.handlers[slot])} is being swapped or destroyed")
+                raise InTransitionError(f"{label_of(root)} is being swapped or destroyed")
             await th.sleep(SPIN_CYCLES)
-
-    async def _leave_unchanged(self, th: Thread, ref: Ref, page: TransPage) -> None:
-        if self.leave(ref):
-            await self.cos.destroy(th, ref)
+        raise DeletedObjectError(f"the object behind ref {ref} is deleted")
 
     # Deadlines
 
@@ -266,8 +269,3 @@ class Swaps:
                 await th.sleep(left * machine.config.mhz // 1000 + 1 if machine.live else left)
             await self.expire(th)
         self._watched_until = None
-
-
-def _name(root: object) -> str:
-    label = getattr(root, "label", None)
-    return str(label()) if label is not None else type(root).__name__
