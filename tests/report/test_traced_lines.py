@@ -53,7 +53,7 @@ def test_a_line_has_the_names_of_its_fields_and_misses_the_place_they_come_from(
     }
     # Not the locks, nor what charges on behalf of others: their callers. Messages and calls are work of their own.
     assert everything == {
-        "test_traced_machine.py",
+        "storm.py",
         "machine/messages.py",
         "machine/interrupts.py",
         "machine/ppc.py",
