@@ -12,16 +12,32 @@ from libc.string cimport memcpy, memmove, memset
 cdef extern from *:
     """
     #define GOLDEN 0x9E3779B97F4A7C15ULL
+    /* Have the host fetch what is at *p*. The empty asm keeps GCC from taking a function for one that does nothing. */
+    #define prefetch(p) (__extension__({ __builtin_prefetch(p); __asm__ __volatile__(""); }))
     """
     const uint64_t GOLDEN  # 2^64 by the golden ratio: multiplied by it, neighbours hash far apart
     int __builtin_ctzll(uint64_t) noexcept
     int __builtin_ffsll(uint64_t) noexcept
     int __builtin_popcountll(uint64_t) noexcept
-    void __builtin_prefetch(const void *) noexcept
+    void prefetch(const void *) noexcept
 
 
 cdef enum:
     DISTANCES = 16
+
+
+# Memory that is freed as a whole: see fast/arena.pxi. What is free of the last piece is from `at` to `end`.
+cdef struct Piece:
+    void *start
+    size_t size
+
+
+cdef struct Arena:
+    char *at
+    char *end
+    Piece *pieces
+    int count
+    bint is_huge
 
 
 cdef struct Span:
@@ -103,19 +119,19 @@ cdef struct Cache:
     int64_t clock  # only while arrays are run
     int64_t cycles, l1_hits
     int64_t counts[3]
-    void *tags  # the allocation that has l1 and l2
     Evicted evicted
     int64_t l2_hits, l3_hits
     int64_t misses[5]
     int64_t stall[4]
     int64_t from_memory, from_cache, invalidations, extra_invalidations, write_backs, nbytes, queued
-    int64_t node, unused
+    int64_t node, unused, unused_too
 
 
 # All lines that are known of. `index` finds a line's entry by hashing; entries lie in blocks of ENTRIES, so that they
 # never move. See fast/lines.pxi.
 cdef struct Lines:
     uint32_t *index
+    Arena *arena
     int64_t slots, count
     int shift
     Entry **blocks
@@ -173,11 +189,12 @@ cdef struct Log:
 cdef struct Model:
     void *core
     int processors, nodes_per, nodes, topology, group, homes_by, is_bus, has_links, leaves_ghosts
-    int line_shift, l1_shift, home_shift, per_line_shift, l1_ways, l2_ways, words, history, map_words
-    int l3_ways, l3_share, l3_count
+    int line_shift, l1_shift, home_shift, per_line_shift, l1_ways, l2_ways, l1_words, l2_words, words, history, map_words
+    int l3_ways, l3_words, l3_share, l3_count
     int sharer_format, sharer_group, sharer_pointers
-    int64_t line_mask, line_bytes, l3_sets
+    int64_t line_mask, line_bytes, l3_sets, tag_bytes
     uint64_t l1_mask, l2_mask
+    int64_t hit_cycles[3]  # in L1, by code
     int64_t l1_cycles, l2_cycles, l3_cycles, atomic_cycles, busy, busy_with_memory, issue
     int64_t local_cycles, remote_cycles, dirty_cycles, upgrade_cycles, hop_cycles, link_cycles, address, data, slack
     int64_t memory_by[DISTANCES]
@@ -189,7 +206,8 @@ cdef struct Model:
     Home rows[4][3]
     int evict_writes  # a bit per state
     Cache *caches
-    void *caches_block  # the allocation that has them
+    Arena arena  # caches, tags, entries
+    Arena l1_arena  # apart, for these are what is looked at most
     uint64_t **l3s  # NULL where none of its processors was used yet
     Queue *homes
     Queue abus

@@ -6,17 +6,20 @@ core, which is the oracle: change it first, then this, and the differential test
 
     fast_core.pxd            the shapes of all data
     fast/constants.pxi       names of numbers
+    fast/arena.pxi           memory
     fast/reservations.pxi    history.Reservations
     fast/cpu_sets.pxi        sets of processors
     fast/sharing.pxi         directory.Sharing
     fast/lines.pxi           directory.LineState, and finding them
     fast/log.pxi             miss_log.MissLog
+    fast/sets.pxi            tag words in order of use
     fast/caches.pxi          directory.Cache
     fast/topology.pxi        distances, latencies.Latencies, links.Links
     fast/interconnects.pxi   both interconnects, sharer formats
     fast/moves.pxi           core_moves.CoreMoves, shared_cache.SharedCaches
     fast/rules.pxi           pure_core.PureCore
-    fast/scripts.pxi         scripts, single references and traces: the hot path
+    fast/scripts.pxi         scripts and single references
+    fast/traces.pxi          traces: the hot path
     fast/shape.pxi           what the configuration and the protocol's tables say
     fast/checks.pxi          the invariants, the accounts of memory
 
@@ -36,17 +39,20 @@ from k42fs.machine.memory import NODE_SHIFT
 from k42fs.machine.protocol import PROTOCOLS, with_clean_intervention
 
 include "fast/constants.pxi"
+include "fast/arena.pxi"
 include "fast/reservations.pxi"
 include "fast/cpu_sets.pxi"
 include "fast/sharing.pxi"
 include "fast/lines.pxi"
 include "fast/log.pxi"
+include "fast/sets.pxi"
 include "fast/caches.pxi"
 include "fast/topology.pxi"
 include "fast/interconnects.pxi"
 include "fast/moves.pxi"
 include "fast/rules.pxi"
 include "fast/scripts.pxi"
+include "fast/traces.pxi"
 include "fast/shape.pxi"
 include "fast/checks.pxi"
 
@@ -69,12 +75,12 @@ cdef class FastCore:
         set_tables(m, config)
         m.core = <void *> self
         m.check_every = check_every
-        m.caches_block = calloc(m.processors * sizeof(Cache) + HOST_LINE, 1)
-        m.caches = <Cache *> aligned(m.caches_block)
+        m.caches = <Cache *> arena_take(&m.l1_arena, m.processors * sizeof(Cache))
+        m.lines.arena = &m.arena
         m.homes = <Queue *> calloc(m.nodes, sizeof(Queue))
         m.targets = <uint64_t *> calloc(m.map_words, sizeof(uint64_t))
         m.l3s = <uint64_t **> calloc(m.l3_count + 1, sizeof(uint64_t *))
-        if m.caches_block == NULL or m.homes == NULL or m.targets == NULL or m.l3s == NULL:
+        if m.homes == NULL or m.targets == NULL or m.l3s == NULL:
             raise MemoryError
         m.abus.size = m.dbus.queue.size = HOME_HISTORY_FACTOR * m.history
         for home in range(m.nodes):
@@ -83,7 +89,7 @@ cdef class FastCore:
     def __dealloc__(self):
         cdef Model *m = &self.model
         cdef int i
-        if m.caches_block != NULL:
+        if m.caches != NULL:
             for i in range(m.processors):
                 free_cache(&m.caches[i])
         if m.homes != NULL:
@@ -101,11 +107,12 @@ cdef class FastCore:
         free(m.links)
         free(m.l3s)
         free(m.targets)
-        free(m.caches_block)
         free(m.homes)
         free_lines(&m.lines)
         free(m.log.items)
         free_scripts(&self.scripts)
+        free_arena(&m.arena)
+        free_arena(&m.l1_arena)
 
     cdef Cache *cache(self, int cpu) except NULL:
         """Return the caches of *cpu*, made if this is their first use."""
@@ -215,16 +222,25 @@ cdef class FastCore:
     cdef int run_arrays(self, const uint16_t[::1] cpus, const unsigned char[::1] codes, const int64_t[::1] addrs,
                         const uint16_t[::1] sizes, list clocks) except -1:
         cdef int cpu, processors = min(<int> len(clocks), self.model.processors)
+        cdef Trace trace
+        cdef Cache *cache
         if not cpus.shape[0] == codes.shape[0] == addrs.shape[0] == sizes.shape[0]:
             raise ValueError("the arrays of a trace differ in length")
         for cpu in range(processors):
             self.model.caches[cpu].clock = clocks[cpu]
+        if cpus.shape[0] >= LONG:
+            make_huge(&self.model.arena)
+            make_huge(&self.model.l1_arena)
         try:
             if cpus.shape[0]:
-                do_trace(&self.model, &cpus[0], &codes[0], &addrs[0], &sizes[0], cpus.shape[0], processors)
+                trace = Trace(&cpus[0], &codes[0], &addrs[0], &sizes[0], cpus.shape[0], processors)
+                do_trace(&self.model, &trace)
         finally:
             for cpu in range(processors):
-                clocks[cpu] = self.model.caches[cpu].clock
+                cache = &self.model.caches[cpu]
+                if not self.model.check_every:
+                    cache.cycles += cache.clock - <int64_t> clocks[cpu]
+                clocks[cpu] = cache.clock
         return 0
 
     def counters(self, int cpu):

@@ -69,7 +69,7 @@ cdef inline bint hits_first(Model *m, Cache *cache, int code, int64_t addr, int6
     return whether it was one. Most are, and are done here without a call into the core, whose `do_access` does the
     same."""
     cdef uint64_t tag = <uint64_t> addr >> m.l1_shift
-    cdef uint64_t word = cache.l1[(tag & m.l1_mask) * m.l1_ways]
+    cdef uint64_t word = cache.l1[(tag & m.l1_mask) * m.l1_words]
     cdef int state = word & STATE_MASK
     if word >> STATE_BITS != tag or not (state == MODIFIED or (state and code == READ)):
         return False

@@ -22,6 +22,7 @@ FastCore = fast_core.FastCore
 BASE = preset("dir-1024", processors=6, processors_per_node=2)
 BOX = Layout("Box", Kind.GLOBAL_PADDED, lock=16, count=8, pad=40, data=64)
 
+any_ways = st.sampled_from((1, 2, 3, 4, 5, 8, 16, 33, 40))
 powers = st.sampled_from((1, 2, 4, 8))
 distances = st.just(()) | st.lists(st.integers(50, 900), min_size=11, max_size=11).map(tuple)
 
@@ -31,7 +32,7 @@ def configs(draw: st.DrawFn) -> MachineConfig:
     """Draw any machine whose caches are small enough to matter."""
     line = draw(st.sampled_from((32, 64, 128)))
     l1_line = draw(st.sampled_from([size for size in (16, 32, 64, 128) if size <= line]))
-    ways = {"l1_ways": draw(powers), "l2_ways": draw(powers)}
+    ways = {"l1_ways": draw(any_ways), "l2_ways": draw(any_ways)}
     sets = draw(powers)
     fields: dict[str, Any] = {
         "processors": draw(st.sampled_from((1, 2, 3, 6, 17, 70, 130, 1024))),
@@ -47,7 +48,7 @@ def configs(draw: st.DrawFn) -> MachineConfig:
         "l1_bytes": ways["l1_ways"] * l1_line * min(sets, draw(powers)),
         "l2_bytes": ways["l2_ways"] * line * sets,
         "l3_bytes": draw(st.sampled_from((0, 2 * 3 * line, 2 * 16 * line))),
-        "l3_ways": 2,
+        "l3_ways": draw(st.sampled_from((1, 2))),
         "processors_per_l3": draw(powers),
         "scale_caches_log2": draw(st.integers(0, 1)),
         "home_busy_cycles": draw(st.sampled_from((0, 24, 90))),
@@ -196,6 +197,35 @@ def test_many_lines_come_and_go() -> None:
         fast.run(TraceArrays.of(trace), clocks[1])
         assert clocks[0] == clocks[1]
         assert_equal(pure, fast, config, range(0, 20_011, 97))
+
+
+@pytest.mark.parametrize("protocol", ["msi", "mesi", "moesi"])
+def test_a_long_trace_of_many_processors_is_looked_at_ahead_and_counts_the_same(protocol: str) -> None:
+    random = Random(5)
+    config = preset("dir-1024", processors=70, protocol=protocol)
+    trace = TraceArrays.of(
+        TraceItem(random.randrange(70), int(random.random() ** 3 * 3), line * 64 + random.randrange(8) * 8, 8)
+        for line in (int(random.random() ** 4 * 4000) for _ in range(21_000))
+    )
+    pure, fast = PureCore(config, Memory(config)), FastCore(config, Memory(config))
+    clocks = [[0] * 70, [0] * 70]
+    for core, times in zip((pure, fast), clocks, strict=True):
+        core.run(trace, times)
+    assert clocks[0] == clocks[1]
+    assert_equal(pure, fast, config, range(0, 4000, 37))
+
+
+@pytest.mark.parametrize("wrong", [(200, READ, 0), (3, 3, 0), (3, READ, -1 << 62), (65_535, RMW, -8)])
+def test_a_look_ahead_at_what_is_no_reference_does_no_harm(wrong: tuple[int, int, int]) -> None:
+    config = preset("dir-1024", processors=200)
+    fast = FastCore(config, Memory(config))
+    items = [TraceItem(i % 200, i % 3, i % 50 * 64, 8) for i in range(1000)]
+    clocks = [0] * 200
+    with pytest.raises(ValueError, match="no reference of this machine"):
+        fast.run(TraceArrays.of([*items, TraceItem(*wrong, 8), *items]), clocks)
+    assert sum(fast.counters(cpu).references for cpu in range(200)) == 1000
+    assert [fast.counters(cpu).cycles for cpu in range(200)] == clocks
+    fast.check()
 
 
 def test_what_is_known_of_a_line_takes_40_bytes() -> None:

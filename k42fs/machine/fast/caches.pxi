@@ -3,85 +3,26 @@
 # directory.Cache keeps a set as a dict, least recently used first: the same order the other way round.
 
 cdef enum:
-    STATE_BITS = 3
-    STATE_MASK = 7
-    HOST_LINE = 64
-
-
-cdef inline void *aligned(void *block) noexcept:
-    """Return where the first whole line of the host in *block* begins."""
-    return <void *> ((<uintptr_t> block + HOST_LINE - 1) & ~<uintptr_t> (HOST_LINE - 1))
-
-
-cdef inline int state_in(uint64_t *ways, int count, uint64_t tag) noexcept:
-    """Return the state of *tag* in a set; INVALID (0) if it is not there."""
-    cdef int i
-    for i in range(count):
-        if ways[i] >> STATE_BITS == tag:
-            return <int> (ways[i] & STATE_MASK)
-    return 0
-
-
-cdef inline uint64_t *place_in(uint64_t *ways, int count, uint64_t tag) noexcept:
-    """Return where *tag* is in a set; NULL if it is not there."""
-    cdef int i
-    for i in range(count):
-        if ways[i] >> STATE_BITS == tag and ways[i]:
-            return ways + i
-    return NULL
-
-
-cdef inline void put_first(uint64_t *ways, int place, uint64_t word) noexcept:
-    """Write *word* to the front of a set, over what is at *place*."""
-    cdef int i
-    for i in range(place, 0, -1):
-        ways[i] = ways[i - 1]
-    ways[0] = word
-
-
-cdef inline void use(uint64_t *ways, int count, uint64_t tag, int state) noexcept:
-    """Make *tag* the most recently used of its set, in *state*. If the set is full the last one falls out."""
-    cdef int i
-    for i in range(count - 1):
-        if not ways[i] or ways[i] >> STATE_BITS == tag:
-            put_first(ways, i, tag << STATE_BITS | <uint64_t> state)
-            return
-    put_first(ways, count - 1, tag << STATE_BITS | <uint64_t> state)
-
-
-cdef inline int take_out(uint64_t *ways, int count, uint64_t tag) noexcept:
-    """Remove *tag* from a set; return the state it had."""
-    cdef uint64_t *place = place_in(ways, count, tag)
-    cdef int state
-    if place == NULL:
-        return 0
-    state = <int> (place[0] & STATE_MASK)
-    while place + 1 < ways + count and place[1]:
-        place[0] = place[1]
-        place += 1
-    place[0] = 0
-    return state
+    L1_GAP = 5 * HOST_LINE
+    L2_GAP = 37 * HOST_LINE
 
 
 cdef inline uint64_t *l1_set(Model *m, Cache *cache, uint64_t tag) noexcept:
-    return cache.l1 + (tag & m.l1_mask) * m.l1_ways
+    return cache.l1 + (tag & m.l1_mask) * m.l1_words
 
 
 cdef inline uint64_t *l2_set(Model *m, Cache *cache, uint64_t line) noexcept:
-    return cache.l2 + (line & m.l2_mask) * m.l2_ways
+    return cache.l2 + (line & m.l2_mask) * m.l2_words
 
 
 cdef int make_cache(Model *m, int cpu) except -1:
-    """Give *cpu* its tag arrays. They are zero pages of the host until they are written to."""
+    """Give *cpu* its tag arrays. A set of 8 ways lies in one line of the host."""
     cdef Cache *cache = &m.caches[cpu]
-    cdef size_t l1 = (m.l1_mask + 1) * m.l1_ways, l2 = (m.l2_mask + 1) * m.l2_ways
-    cache.tags = calloc((l1 + l2) * sizeof(uint64_t) + HOST_LINE, 1)
-    if cache.tags == NULL:
-        raise MemoryError
+    cdef size_t l1 = (m.l1_mask + 1) * m.l1_words, l2 = (m.l2_mask + 1) * m.l2_words
     cache.node = cpu // m.nodes_per
-    # A set of 8 ways then lies in one line of the host.
-    cache.l2 = <uint64_t *> aligned(cache.tags)
-    cache.l1 = cache.l2 + l2
+    # Without the gaps the same set of all processors would fall into the same set of the host's caches.
+    cache.l2 = <uint64_t *> arena_take(&m.arena, l2 * sizeof(uint64_t) + L2_GAP)
+    cache.l1 = <uint64_t *> arena_take(&m.l1_arena, l1 * sizeof(uint64_t) + L1_GAP)
     return 0
 
 
@@ -162,5 +103,4 @@ cdef void reset_cache(Cache *cache) noexcept:
 
 
 cdef void free_cache(Cache *cache) noexcept:
-    free(cache.tags)
     free(cache.evicted.items)

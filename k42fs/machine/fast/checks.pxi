@@ -27,7 +27,7 @@ cdef int check_l1(Model *m, int cpu) except -1:
     """3"""
     cdef uint64_t at, word
     cdef int64_t line
-    for at in range((m.l1_mask + 1) * m.l1_ways):
+    for at in range((m.l1_mask + 1) * m.l1_words):
         word = m.caches[cpu].l1[at]
         line = word >> STATE_BITS >> m.per_line_shift
         if word and line_state(m, &m.caches[cpu], line) != <int> (word & STATE_MASK):
@@ -44,7 +44,7 @@ cdef int64_t check_l2(Model *m, int cpu) except -1:
     cdef Sharing *sharing
     cdef int state
     cdef bint is_listed
-    for at in range((m.l2_mask + 1) * m.l2_ways):
+    for at in range((m.l2_mask + 1) * m.l2_words):
         word = m.caches[cpu].l2[at]
         if not word:
             continue
@@ -144,7 +144,7 @@ cdef dict memory_bytes(Model *m):
     for i in range(m.processors):
         evicted += m.caches[i].evicted.capacity * sizeof(EvictedItem)
         if m.caches[i].l1 != NULL:
-            tags += 8 * ((m.l1_mask + 1) * m.l1_ways + (m.l2_mask + 1) * m.l2_ways)
+            tags += L1_GAP + L2_GAP + 8 * ((m.l1_mask + 1) * m.l1_words + (m.l2_mask + 1) * m.l2_words)
     return {
         "lines": lines.slots * sizeof(uint32_t) + lines.block_count * ENTRIES * sizeof(Entry),
         "lines_known": lines.count,

@@ -2,6 +2,7 @@
 
 cdef enum:
     READ = 0
+    WRITE = 1
     RMW = 2
     INVALID = 0
     SHARED = 1

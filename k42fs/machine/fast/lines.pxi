@@ -49,7 +49,13 @@ cdef inline uint64_t slot_of(Lines *lines, int64_t line) noexcept:
 cdef inline void expect_line(Lines *lines, int64_t line) noexcept:
     """Have the host fetch what `find_line` will look at first."""
     if lines.slots:
-        __builtin_prefetch(&lines.index[slot_of(lines, line)])
+        prefetch(&lines.index[slot_of(lines, line)])
+
+
+cdef inline void expect_entry(Lines *lines, int64_t line) noexcept:
+    """Have the host fetch the entry that is first where *line* is looked for: mostly its own."""
+    if lines.slots:
+        prefetch(entry_at(lines, lines.index[slot_of(lines, line)] >> FAR_BITS))
 
 
 cdef inline Entry *find_line(Lines *lines, int64_t line) noexcept:
@@ -124,9 +130,7 @@ cdef int grow_entries(Lines *lines) except -1:
         if blocks == NULL:
             raise MemoryError
         lines.blocks, lines.blocks_allocated = blocks, allocated
-    lines.blocks[lines.block_count] = <Entry *> malloc(ENTRIES * sizeof(Entry))
-    if lines.blocks[lines.block_count] == NULL:
-        raise MemoryError
+    lines.blocks[lines.block_count] = <Entry *> arena_take(lines.arena, ENTRIES * sizeof(Entry))
     lines.block_count += 1
     return 0
 
@@ -186,11 +190,8 @@ cdef uint64_t serial_of(Entry *entry) noexcept:
 
 cdef void free_lines(Lines *lines) noexcept:
     cdef uint32_t number
-    cdef int64_t block
     for number in range(lines.used):
         if entry_at(lines, number).flags & SHARING:
             free_sharing(sharing_of(entry_at(lines, number)))
-    for block in range(lines.block_count):
-        free(lines.blocks[block])
     free(lines.blocks)
     free(lines.index)

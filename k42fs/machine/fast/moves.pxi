@@ -4,7 +4,7 @@ cdef int64_t NEVER = core_never
 
 
 cdef inline uint64_t *l3_set(Model *m, int number, int64_t line) noexcept:
-    return m.l3s[number] + (line % m.l3_sets) * m.l3_ways
+    return m.l3s[number] + (line % m.l3_sets) * m.l3_words
 
 
 cdef inline bint l3_has(Model *m, int cpu, int64_t line) noexcept:
@@ -16,7 +16,7 @@ cdef int fill_l3(Model *m, int cpu, int64_t line) except -1:
     """*cpu*'s L3 takes in *cpu*'s copy."""
     cdef int number = cpu // m.l3_share
     if m.l3s[number] == NULL:
-        m.l3s[number] = <uint64_t *> calloc(m.l3_sets * m.l3_ways, sizeof(uint64_t))
+        m.l3s[number] = <uint64_t *> calloc(m.l3_sets * m.l3_words, sizeof(uint64_t))
         if m.l3s[number] == NULL:
             raise MemoryError
     use(l3_set(m, number, line), m.l3_ways, line, SHARED)  # an L3 has no states: any but 0 will do
@@ -106,7 +106,7 @@ cdef int install(Model *m, int cpu, Cache *cache, Entry *entry, int64_t line, in
             drop_elsewhere(m, cpu, line)
     if ways[m.l2_ways - 1]:
         evict(m, cpu, cache, ways[m.l2_ways - 1] >> STATE_BITS, start)
-    use(ways, m.l2_ways, line, state)
+    put_new(ways, m.l2_ways, line, state)
     return 0
 
 

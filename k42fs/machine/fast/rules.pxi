@@ -15,26 +15,31 @@ cdef int64_t reference(Model *m, int cpu, Cache *cache, int code, int64_t addr, 
     cdef int64_t line = addr >> m.line_shift
     cdef uint64_t tag = <uint64_t> addr >> m.l1_shift
     cdef uint64_t *tags = l1_set(m, cache, tag)
-    cdef uint64_t *ways
+    cdef uint64_t *ways = l2_set(m, cache, line)
     cdef Entry *entry
-    cdef int state = state_in(tags, m.l1_ways, tag), is_in_l1 = state
+    cdef int near = find_way(tags, m.l1_ways, tag), way = near, state = 0
+    cdef bint is_miss
     cache.counts[code] += 1
-    if not state:
-        ways = l2_set(m, cache, line)
-        state = state_in(ways, m.l2_ways, line)
-        if not state:
+    if near >= 0:
+        state = tags[near] & STATE_MASK
+    else:
+        way = find_way(ways, m.l2_ways, line)
+        if way >= 0:
+            state = ways[way] & STATE_MASK
+        else:
             expect_line(&m.lines, line)
             if ways[m.l2_ways - 1]:
                 expect_line(&m.lines, ways[m.l2_ways - 1] >> STATE_BITS)
-    if state < (SHARED if code == READ else EXCLUSIVE):
+    is_miss = state < (SHARED if code == READ else EXCLUSIVE)
+    if is_miss:
         now = miss(m, cpu, cache, code, addr, nbytes, now, &state)
-    elif is_in_l1:
+    elif near >= 0:
         cache.l1_hits += 1
         now += m.l1_cycles
     else:
         cache.l2_hits += 1
         now += m.l2_cycles
-        use(l2_set(m, cache, line), m.l2_ways, line, state)
+        put_first(ways, m.l2_ways, way, ways[way])
     if code != READ:
         if state == EXCLUSIVE:
             entry = find_line(&m.lines, line)
@@ -44,7 +49,12 @@ cdef int64_t reference(Model *m, int cpu, Cache *cache, int code, int64_t addr, 
             stamp(m, sharing_of(find_line(&m.lines, line)), addr & m.line_mask, nbytes)
         if code == RMW:
             now += m.atomic_cycles
-    use(tags, m.l1_ways, tag, state)
+    if is_miss:
+        use(tags, m.l1_ways, tag, state)  # whatever made room in L2 has left L1 too
+    elif near >= 0:
+        put_first(tags, m.l1_ways, near, tag << STATE_BITS | <uint64_t> state)
+    else:
+        put_new(tags, m.l1_ways, tag, state)
     return now
 
 

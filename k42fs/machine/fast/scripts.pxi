@@ -1,8 +1,7 @@
-# Scripts and single references: the hot path. A script is found by the address of its tuple of references.
+# Scripts and single references. A script is found by the address of its tuple of references.
 
 cdef enum:
     SCRIPTS_MAX = 16384
-    AHEAD = 16  # references of a trace between the fetch of what one needs and its turn
 
 
 cdef inline Compiled *script_slot(Scripts *scripts, void *key) noexcept:
@@ -77,16 +76,13 @@ cdef inline bint hit(Model *m, Cache *cache, int code, int64_t addr) noexcept:
     cdef uint64_t tag = <uint64_t> addr >> m.l1_shift
     cdef uint64_t *tags = l1_set(m, cache, tag)
     cdef uint64_t word
-    cdef int i
-    for i in range(m.l1_ways):
-        word = tags[i]
-        # Tag 0 looks like an empty word, whose state is 0.
-        if word >> STATE_BITS == tag:
-            if (word & STATE_MASK) == MODIFIED or (code == READ and word & STATE_MASK):
-                if i:
-                    put_first(tags, i, word)
-                return True
-            return False
+    cdef int way = way_of(tags, m.l1_ways, tag << STATE_BITS, ~<uint64_t> STATE_MASK)
+    if way < 0:
+        return False
+    word = tags[way]  # tag 0 looks like an empty word, whose state is 0
+    if (word & STATE_MASK) == MODIFIED or (code == READ and word & STATE_MASK):
+        put_first(tags, m.l1_ways, way, word)
+        return True
     return False
 
 
@@ -134,32 +130,3 @@ cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_
                 limit = m.woken_at
     cache.cycles += now - begin
     return now
-
-
-cdef inline void expect(Model *m, Cache *cache, int64_t addr) noexcept:
-    """Have the host fetch what a reference will look at: at this speed its own misses take most of the time."""
-    __builtin_prefetch(l1_set(m, cache, <uint64_t> addr >> m.l1_shift))
-    __builtin_prefetch(l2_set(m, cache, <uint64_t> addr >> m.line_shift))
-    expect_line(&m.lines, addr >> m.line_shift)
-
-
-cdef int do_trace(Model *m, const uint16_t *cpus, const unsigned char *codes, const int64_t *addrs,
-                  const uint16_t *sizes, int64_t count, int processors) except -1:
-    """Do a trace whose processors' clocks are in their caches."""
-    cdef int64_t i, begin, end
-    cdef int cpu, code
-    cdef Cache *cache
-    for begin in range(0, count, AHEAD):
-        end = min(begin + AHEAD, count)
-        for i in range(end, min(end + AHEAD, count)):
-            if cpus[i] < processors:
-                expect(m, &m.caches[cpus[i]], addrs[i])
-        for i in range(begin, end):
-            cpu, code = cpus[i], codes[i]
-            if cpu >= processors or code > RMW or addrs[i] < 0:
-                raise ValueError(f"no reference of this machine: {(cpu, code, addrs[i], sizes[i])}")
-            cache = &m.caches[cpu]
-            if cache.l1 == NULL:
-                make_cache(m, cpu)
-            cache.clock = do_access(m, cpu, cache, code, addrs[i], sizes[i], cache.clock)
-    return 0

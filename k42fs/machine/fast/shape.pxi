@@ -15,7 +15,9 @@ cdef int set_shape(Model *m, config) except -1:
     m.home_shift = NODE_SHIFT - m.line_shift
     m.per_line_shift = m.line_shift - m.l1_shift
     m.l1_ways, m.l2_ways, m.l3_ways = config.l1_ways, config.l2_ways, config.l3_ways
+    m.l1_words, m.l2_words, m.l3_words = m.l1_ways + 1 & ~1, m.l2_ways + 1 & ~1, m.l3_ways + 1 & ~1
     m.l1_mask, m.l2_mask, m.l3_sets = config.l1_sets - 1, config.l2_sets - 1, config.l3_sets
+    m.tag_bytes = 8 * m.processors * ((m.l1_mask + 1) * m.l1_words + (m.l2_mask + 1) * m.l2_words)
     m.l3_share = config.processors_per_l3
     m.l3_count = -(-config.processors // config.processors_per_l3) if config.l3_bytes else 0
     m.line_bytes, m.line_mask = config.line_bytes, config.line_bytes - 1
@@ -24,6 +26,8 @@ cdef int set_shape(Model *m, config) except -1:
     m.l1_cycles, m.l2_cycles, m.l3_cycles = config.l1_cycles, config.l2_cycles, config.l3_cycles
     m.atomic_cycles, m.busy, m.issue = config.atomic_cycles, config.home_busy_cycles, config.inval_issue_cycles
     m.busy_with_memory = config.home_busy_cycles + config.memory_busy_cycles
+    m.hit_cycles[READ] = m.hit_cycles[WRITE] = m.l1_cycles
+    m.hit_cycles[RMW] = m.l1_cycles + m.atomic_cycles
     m.local_cycles, m.remote_cycles = config.local_cycles, config.remote_cycles
     m.dirty_cycles, m.upgrade_cycles, m.hop_cycles = config.dirty_cycles, config.upgrade_cycles, config.hop_cycles
     m.slack = config.transfer_cycles_min
