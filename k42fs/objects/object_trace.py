@@ -6,7 +6,7 @@ whom it happens, each under its guard: ``if proc.on.clust_obj: cos.tracing.misse
 
 A ref is named when its object is made, when a recording begins, and at the latest when it is called. A name is
 what `trace_name()` of the rep (or of a root with many) says, or else its label. When a recording begins, objects
-that know others' names are asked first to `forget_names()` and then, all over, to `teach_names()`.
+that know others' names are asked first to `teach_names()`, when it ends those that have learnt to `forget_names()`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class ObjectTrace:
         for proc, emit in zip(self._processors, self._emit, strict=True):
             emit.bind(proc)
         self._substitute()
+        if not mask:
+            self._ask("forget_names")
 
     def _substitute(self) -> None:
         """Give each processor the table that mask and wish call for."""
@@ -150,10 +152,13 @@ class ObjectTrace:
         proc.emit.clust_obj_object_name(root.ref, numbers.constant(type_name), numbers.string(text))
 
     def _describe(self, tracer: Tracer) -> None:
-        proc, roots = self._processors[0], list(self._cos.table.live_objects())
-        for prepare in ("forget_names", "teach_names"):
-            for root in roots:
-                if found := getattr(getattr(root, "rep", root), prepare, None):
-                    found()
-        for root in roots:
+        proc = self._processors[0]
+        self._ask("teach_names")
+        for root in self._cos.table.live_objects():
             self.name(proc, root)
+
+    def _ask(self, method: str) -> None:
+        """Call *method* of all objects that have it."""
+        for root in self._cos.table.live_objects():
+            if asked := getattr(getattr(root, "rep", root), method, None):
+                asked()

@@ -70,7 +70,7 @@ class KnownNames:
             self.learn(directory, name, holder.file)
 
     def forget(self) -> None:
-        """A recording begins: what an earlier one saw may be wrong by now."""
+        """Know nothing any more."""
         self._at.clear()
 
     def last(self, file: FSFile) -> tuple[FSFile | None, bytes]:

@@ -80,7 +80,7 @@ class TreeFiles:
         return f"NameTree {self.tree.fs.name}"
 
     def forget_names(self) -> None:
-        """Let a recording that begins find out anew what files are called."""
+        """A recording has ended: what the next one finds may be called otherwise."""
         self.tree.known.forget()
 
     # Without a call: for those who made it

@@ -180,6 +180,28 @@ def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> 
     assert full == ["/new/file", "/newer/file"]
 
 
+def test_a_second_recording_does_not_believe_the_first(tmp_path: Path) -> None:
+    async def named(th: Thread, fs: Files) -> None:
+        tracer = fs.system.machine.tracer
+        tracer.start(tmp_path / "first", CLUST_OBJ)
+        _, of = await fs("create", fs.root, b"old", 0o644, os.O_RDWR)
+        tracer.stop()
+        await fs("rename", fs.root, b"old", fs.root, b"new")
+        tracer.start(tmp_path / "second", CLUST_OBJ)
+        await fs("write", of, 0, b"1")
+        tracer.stop()
+
+    Recorded(tmp_path / "none", 0, (0, 7, named))
+    found = []
+    for which in ("first", "second"):
+        names = read(tmp_path / which)[NAMES_CPU]
+        texts: dict[Any, str] = {**strings(names)}
+        found.append({texts[values[2]] for _, _, name, values in names if name == "clust_obj_object_name"})
+    assert "/old" in found[0]
+    assert "/new" in found[1]
+    assert "/old" not in found[1]
+
+
 def test_every_ref_that_is_seen_has_a_name(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path / "t", all_classes(), (1, 70, everything), (2, 71, everything))
     seen = read(recorded.path)
