@@ -22,14 +22,15 @@ EMPTY: Final = 0
 PLACE_BITS: Final = 32
 
 MOST_KEPT: Final = 1 << 18
+STRINGS_KEPT: Final = 1 << 16
 
 
 class Numbers:
     """Numbers of strings, call sites and methods, each defined in the trace at its first use.
 
     *emit* is where definitions go; with everything off it drops them, and `restate` says them all again when
-    something is on. Strings are forgotten then (names of files would pile up); constants, sites and methods are
-    not, for whoever asked may keep their numbers for ever.
+    something is on. Strings are forgotten then, and whenever STRINGS_KEPT of them are known (names of files would
+    pile up); constants, sites and methods are not, for whoever asked may keep their numbers for ever.
     """
 
     def __init__(self, emit: Emitters) -> None:
@@ -45,7 +46,11 @@ class Numbers:
     def string(self, text: str | bytes) -> int:
         """Return the number of *text*, good until everything is off."""
         number = self._strings.get(text)
-        return self._define(text, self._strings) if number is None else number
+        if number is None:
+            if len(self._strings) > STRINGS_KEPT:
+                self.forget_strings()
+            number = self._define(text, self._strings)
+        return number
 
     def constant(self, text: str | bytes) -> int:
         """Return the number of *text*, good for ever."""
@@ -119,11 +124,9 @@ class Numbers:
         self._strings = {"": EMPTY, b"": EMPTY}
 
     def restate(self) -> None:
-        """Define everything that has a number again: a new recording begins."""
-        for among in (self._constants, self._strings):
-            for text, number in among.items():
-                if number != EMPTY:
-                    self._emit.meta_string(number, text)
+        """Define every constant, site and method again: who has their numbers need not ask for them again."""
+        for text, number in self._constants.items():
+            self._emit.meta_string(number, text)
         for place, number in self._sites.items():
             self._emit.lock_site(number, self.constant(place))
         for (type_name, name), number in self._methods.items():
@@ -139,7 +142,8 @@ def short_path(path: str) -> str:
 class Definitions:
     """The latest definition of each thing: what a flight recorder keeps of the stream of names.
 
-    At most MOST_KEPT: the one that was defined first goes first.
+    At most MOST_KEPT: then the half that was defined first goes, seldom and many at once, for whoever used it must
+    define it again.
     """
 
     def __init__(self) -> None:
@@ -162,7 +166,9 @@ class Definitions:
             self._kept[key] = words[at:after]
             at = after
         del words[:count]
-        too_many = max(0, len(self._kept) - MOST_KEPT)
+        if len(self._kept) <= MOST_KEPT:
+            return 0
+        too_many = len(self._kept) - MOST_KEPT // 2
         for _ in range(too_many):
             del self._kept[next(iter(self._kept))]
         return too_many

@@ -122,9 +122,7 @@ class Tracer:
         for emit, stream in zip(self.emit, self._streams, strict=True):
             emit.bind(stream.words.extend, self._names.words.extend)
         self._definitions = Definitions()
-        self.named_lines.clear()
-        self.named.clear()
-        self.named_objects.clear()
+        self._forget_names()
         self._events = 0
         self._losses = Losses()
 
@@ -170,12 +168,23 @@ class Tracer:
             emit.info_number_processors(len(self._processors))
             emit.info_cpu_clock_frequency(self.ticks_per_second)
         self.numbers.forget_strings()
+        self._define()
+        self._turn(wanted)
+
+    def _define(self) -> None:
+        """Say what numbers stand for that are good for ever, and name what is alive."""
         self.numbers.restate()
         for key, value in self.settings.items():
             self.emit[0].meta_setting(self.numbers.constant(key), self.numbers.constant(str(value)))
         if self._describe is not None:
             self._describe(self)
-        self._turn(wanted)
+
+    def _forget_names(self) -> None:
+        """Let everything be defined again at its next use: old definitions are gone."""
+        self.numbers.forget_strings()
+        self.named_lines.clear()
+        self.named.clear()
+        self.named_objects.clear()
 
     def heartbeat(self) -> None:
         """Say the time on every processor, virtual and of the host."""
@@ -236,6 +245,10 @@ class Tracer:
         ring = self._recording
         if not isinstance(ring, RingRecording):
             raise BusyError("trace: nothing has been recorded")
+        wanted = self.mask
+        self._turn(wanted | META)
+        self._define()  # long ago it was said before, and may be gone
+        self._turn(wanted)
         self.drain(everything=True)
         recording = DirectoryRecording(path, self._metadata(self._trace_id), len(self._processors))
         try:
@@ -282,6 +295,7 @@ class Tracer:
         if isinstance(recording, RingRecording):
             if gone := self._definitions.take(self._names.words):
                 self.lose(NAMES_CPU, gone, 0, 0)
+                self._forget_names()
         elif packets or everything:  # what an event's numbers mean is on disk before it
             packets[:0] = self._definition_packets()
         if self._write(packets) and everything and isinstance(recording, DirectoryRecording):

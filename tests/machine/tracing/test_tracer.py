@@ -319,9 +319,43 @@ def test_definitions_have_a_bound_too_and_what_goes_is_counted(
     tracer.dump(tmp_path / "t")
     defined = read(tmp_path / "t")[NAMES_CPU]
     kept = [values[0] for *_, name, values in defined if name == "clust_obj_object_name"]
-    assert kept == list(range(30, 80))
-    # The settings' six definitions (four strings, two settings) went first.
-    assert discards(defined) == {NAMES_CPU: 30 + 6}
+    # What settings need, four strings and two settings, is defined last, for the dump: it does not go.
+    assert kept == list(range(80 - 25 + 6, 80))
+    assert set(strings(defined).values()) == {"seed", "7", "preset", "test"}
+    assert discards(defined) == {NAMES_CPU: 80 + 6 - 25}
+
+
+def test_what_is_used_after_its_definition_went_is_defined_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "MOST_KEPT", 50)
+    tracer, (cpu, _) = lab()
+    tracer.set_mask(CLUST_OBJ)
+    old = tracer.numbers.string("old")
+    tracer.named_objects.add(7)
+    for number in range(100):
+        tracer.numbers.string(f"other {number}")
+    tracer.drain()
+    assert tracer.named_objects == set()
+    cpu.emit.clust_obj_object_name(7, 0, tracer.numbers.string("old"))
+    tracer.dump(tmp_path / "t")
+    defined = read(tmp_path / "t")[NAMES_CPU]
+    (told,) = [values for *_, name, values in defined if name == "clust_obj_object_name"]
+    assert strings(defined)[told[2]] == "old"  # type: ignore[index]
+    assert told[2] != old
+
+
+def test_names_do_not_pile_up_in_a_recorder_that_runs_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "STRINGS_KEPT", 10)
+    tracer, _ = lab()
+    tracer.set_mask(CLUST_OBJ)
+    seen = {tracer.numbers.string(f"file {number % 15}") for number in range(100)}
+    assert len(seen) > 50, "forgotten, and defined again under new numbers"
+    tracer.dump(tmp_path / "t")
+    texts = strings(read(tmp_path / "t")[NAMES_CPU])
+    assert {texts[number] for number in seen} == {f"file {number}" for number in range(15)}
 
 
 def test_only_one_directory_at_a_time_and_only_an_empty_one(tmp_path: Path) -> None:
