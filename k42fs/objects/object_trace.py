@@ -151,6 +151,11 @@ class ObjectTrace:
         numbers = tracer.numbers
         proc.emit.clust_obj_object_name(root.ref, numbers.constant(type_name), numbers.string(text))
 
+    def name_again(self, proc: Processor, ref: Ref) -> None:
+        """Say what *ref* is called now. There may be no object behind it."""
+        if (root := self._root(ref)) is not None:
+            self.name(proc, root)
+
     def _describe(self, tracer: Tracer) -> None:
         proc = self._processors[0]
         self._ask("teach_names")

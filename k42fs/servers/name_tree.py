@@ -234,6 +234,7 @@ class NameTree(TreeFiles):
         moved, replaced = await job.run(th)
         if th.proc.on.control:
             self.tree.known.learn(new_dir, new, moved)
+            self.tree.cos.tracing.name_again(th.proc, moved.obj_ref)
             if replaced is not None and flags & EXCHANGE:
                 self.tree.known.learn(old_dir, old, replaced)
             if th.proc.on.fs:

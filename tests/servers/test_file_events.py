@@ -155,6 +155,7 @@ def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> 
         _, of = await fs("create", place, b"file", 0o644, os.O_RDWR)
         await fs("write", of, 0, b"1")
         await fs("rename", fs.root, b"new", fs.root, b"newer")
+        await fs("rename", place, b"file", place, b"f2")
         await fs("release", of)
         await fs("open", of.file, os.O_RDONLY)
 
@@ -169,6 +170,7 @@ def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> 
     assert {("DirObject", "/"), ("DirObject", "/old"), ("DirObject", "/old/deep")} <= named
     assert {("ServerFile", "/old/deep/kept é"), ("FileCache", "/old/deep/kept é")} <= named
     assert {("DirObject", "/new"), ("ServerFile", "/new/file"), ("FileCache", "/new/file")} <= named
+    assert {("DirObject", "/newer"), ("ServerFile", "/newer/f2")} <= named
     assert ("NameTree", "ramfs") in named
     full = [
         texts[values[1]]
@@ -177,7 +179,7 @@ def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> 
         for _, _, name, values in events
         if name == "fs_full_file_name"
     ]
-    assert full == ["/new/file", "/newer/file"]
+    assert full == ["/new/file", "/newer/f2"]
 
 
 def test_a_second_recording_does_not_believe_the_first(tmp_path: Path) -> None:
