@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from k42fs.errors import ConfigError, InvalidArgumentError
+from k42fs.errors import ConfigError, InvalidArgumentError, K42Error
 from k42fs.machine import Thread
 from k42fs.objects.traced_table import Wanted
 from k42fs.personality.recording_places import refused, resolve
@@ -152,6 +152,11 @@ class TraceControl:
             tracer.start(path, mask, limit)
         except OSError as exc:
             raise refused(exc, path) from None
+        except K42Error:
+            raise
+        except Exception:  # a bug of whoever has something to say at the start
+            tracer.stop()
+            raise
         self._session = Session(path, limit, time.monotonic(), self._face.requests)
         log.info("recording to %s", path)
         self.flush()  # so that a reader finds something from the start

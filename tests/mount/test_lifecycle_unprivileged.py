@@ -92,6 +92,25 @@ def test_a_user_mounts_works_and_unmounts(session: Session) -> None:
     session(work)
 
 
+def test_a_user_records_what_a_command_does_on_his_mount(session: Session) -> None:
+    def work(user: User) -> None:
+        user.mount("processors=4")
+        target = user.home / "t"
+        words = ["trace", "run", "--mount", user.point, "-o", target, "--", "/bin/touch", user.point / "file"]
+        done = user.k42fs(*words)
+        assert done.status == 0, done
+        assert "recorded " in done.errors
+        assert {each.stat().st_uid for each in target.iterdir()} == {NOBODY}
+        assert "file" in user.k42fs("trace", "requests", "--log", target).output
+        refused(user.k42fs("trace", "start", "-o", "/proc/t", user.point), "/proc/t")
+        refused(user.k42fs("trace", "start", "-o", "/etc/t", user.point), "/etc/t: Permission denied")
+        refused(user.k42fs("trace", "start", "-o", user.home / "u", user.point, uid=0), "Permission denied")
+        assert "nothing is being recorded" in user.k42fs("trace", "status", user.point).output
+        assert user.k42fs("umount", user.point).status == 0
+
+    session(work)
+
+
 def _row(table: str, path: Path) -> str:
     return next(line for line in table.splitlines() if line.split()[0] == str(path))
 

@@ -324,6 +324,21 @@ async def test_a_full_disk_ends_the_recording_and_says_so(
     assert json.loads(await status.read())["failure"] == "", "the flight recorder that followed is well"
 
 
+async def test_a_bug_at_the_start_leaves_nothing_on(mount: Mount, tmp_path: Path) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    describers = mount.system.machine.trace.describers
+    describers.append(broken)
+    with pytest.raises(pyfuse3.FUSEError):
+        await File(mount, "trace").write(f"start {tmp_path / 't'}")
+    assert "mode=off\n" in await File(mount, "trace").read()
+    assert await File(mount, "traceMask").read() == "0x0 none\n"
+    describers.remove(broken)
+    await File(mount, "trace").write(f"start {tmp_path / 'again'}")
+    await File(mount, "trace").write("stop")
+
+
 async def test_objects_are_chosen_by_type_and_ref(mount: Mount) -> None:
     objects = File(mount, "traceObjects")
     assert await objects.read() == "all\n"
