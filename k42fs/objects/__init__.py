@@ -21,6 +21,7 @@
 | swap_record.py    | what is to be known of a swap when it is over                                       |
 | swap.py           | one hot swap: quiescence, transfer, commit or abort                                 |
 | swaps.py          | all of them: refusal, deadlines, history                                            |
+| factory.py        | dynamic update: new code for all objects of a kind                                  |
 | object_statistics.py | what is known of all objects, as figures                                         |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |

@@ -28,12 +28,21 @@ from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.debug_checks import CheckedTable, check_active
 from k42fs.objects.default_object import AnyRep
 from k42fs.objects.destruction import STAGE1, CleanupRep, Token
+from k42fs.objects.factory import Factories
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
 from k42fs.objects.interposition import Interposition
 from k42fs.objects.object_statistics import ObjectStatistics
 from k42fs.objects.object_trace import ObjectTrace
 from k42fs.objects.root import CObjRoot
-from k42fs.objects.state_word import CLEANED, DESTROYING, Answer, enter_destroy, enter_miss, exit_miss
+from k42fs.objects.state_word import (
+    CLEANED,
+    DESTROYING,
+    PENDING_DESTROY,
+    Answer,
+    enter_destroy,
+    enter_miss,
+    exit_miss,
+)
 from k42fs.objects.swaps import Swaps
 from k42fs.objects.translation import (
     ENTRY_BYTES,
@@ -135,6 +144,7 @@ class COSMgr:
         self.swaps = Swaps(self)
         self.switch, self.swap_to = self.swaps.switch, self.swaps.swap_to
         self.interposition = Interposition(self)
+        self.factories = Factories(self)
 
     # Threads
 
@@ -334,6 +344,11 @@ class COSMgr:
         """Return the root behind *ref*, that of a swap under way included; None if the ref is free."""
         page = self.table.pages.get(ref >> PAGE_SHIFT)
         return None if page is None else page.handlers[ref & SLOT_MASK]
+
+    def is_dying(self, ref: Ref) -> bool:
+        """Whether the object behind *ref* is being destroyed, or will be once its swap is over."""
+        page = self.table.pages.get(ref >> PAGE_SHIFT)
+        return page is not None and bool(page.words[ref & SLOT_MASK] & (DESTROYING | PENDING_DESTROY))
 
     @property
     def pending(self) -> int:

@@ -148,18 +148,28 @@ class Swaps:
 
         Raises: UnknownImplementationError, and what `switch` raises.
         """
-        old = self.cos.root_at(ref)
-        if old is None:
-            raise DeletedObjectError(f"the object behind ref {ref} is deleted")
-        if isinstance(old, MediatorRoot):
-            raise InTransitionError(f"{old.swap.record.label} is being swapped")
-        if isinstance(old, ArbiterRoot):
-            raise InTransitionError(f"{old.label()}: release the arbiter first")
+        old = self.settled_root(ref)
         kind = kind_of(old)
         if not kind:
             raise NotSwappableError(f"{label_of(old)} has no other implementations")
         new = find(kind, name).make(self.cos, th, old)
         return await self.switch(th, ref, new, deadline=deadline, callback=callback)
+
+    def settled_root(self, ref: Ref) -> MissHandler:
+        """Return the root behind *ref*, which nothing stands before.
+
+        Raises:
+            DeletedObjectError: there is none, or it is being destroyed.
+            InTransitionError: it is being swapped, or an arbiter stands before it.
+        """
+        root = self.cos.root_at(ref)
+        if root is None or self.cos.is_dying(ref):
+            raise DeletedObjectError(f"the object behind ref {ref} is deleted")
+        if isinstance(root, MediatorRoot):
+            raise InTransitionError(f"{root.swap.record.label} is being swapped")
+        if isinstance(root, ArbiterRoot):
+            raise InTransitionError(f"{root.label()}: release the arbiter first")
+        return root
 
     def would_wait_for_itself(self, chain: int, swap: Swap) -> bool:
         """Say whether *swap* waits for *chain*, because it is inside, or for chains that wait for such a swap."""
