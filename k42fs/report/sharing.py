@@ -2,8 +2,8 @@
 
 K42's question (trace-file-sharing.perl): a file that nobody shares can do without the server's locks. A file was
 used concurrently if it was accessed while other clients had it open, by one who had not opened it while another
-had, or opened by one while another had it open. From the FS class's stub events where it was recorded; the
-kernel's own opens and releases count too: those say which file, and how many have it open, but not who closed it.
+had, or opened by one while another had it open. From the FS class's stub events where it was recorded; else from
+the kernel's own opens and releases: those say which file, and how many have it open, but not who closed it.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def files(source: Source) -> list[File]:
                 file.release(pid, time)
             else:
                 file.access(pid, time)
+    if any(kind == "ref" and file.pids for (kind, _), file in found.items()):  # these say who closes, too
+        found = {key: file for key, file in found.items() if key[0] == "ref"}
     return sorted(found.values(), key=lambda file: (not file.why, -len(file.pids), -file.accesses, file.what))
 
 

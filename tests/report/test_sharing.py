@@ -25,6 +25,15 @@ def test_a_second_open_before_the_first_is_closed_is_sharing(tmp_path: Path) -> 
     ]
 
 
+def test_opens_that_the_class_fs_tells_of_are_not_told_twice(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    trace.event(0, 0, "clust_obj_object_name", 2, "ServerFile", "/f")
+    request(trace, 0, 10, 30, 100, OPEN, 5, 70)
+    trace.event(0, 20, "fs_stub_acquire", 2, 70, 8)
+    trace.close()
+    assert [row["file"] for row in said("sharing", tmp_path / "t")["files"]] == ["ServerFile /f"]
+
+
 def test_k42s_reasons_are_told_apart(tmp_path: Path) -> None:
     trace = HandTrace(tmp_path / "t")
     trace.event(0, 0, "clust_obj_object_name", 1, "ServerFile", "/by-name")
