@@ -96,7 +96,7 @@ def _part(
         for measure in old.get(label) or new[label]:
             a = old[label][measure] if label in old else None
             b = new[label][measure] if label in new else None
-            if a != b:
+            if (a or 0) != (b or 0):
                 rows.append((label, measure, a, b, (b or 0) - (a or 0), _said(a, b)))
     rows.sort(key=lambda row: (-abs(row[4]), row[0], row[1]))
     return Table(name, COLUMNS, rows, title, SHOWN)
