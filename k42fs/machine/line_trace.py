@@ -129,6 +129,8 @@ class LineTrace:
         from k42fs.machine.tracing.coherence import emit_records  # here: see machine_trace.py
 
         tracer, line_bytes = self._tracer, self._machine.config.line_bytes
+        if not tracer.named_lines:  # a recording begins, or has forgotten what it was told
+            self._said.clear()
         records, dropped = self.core.take_log()
         emit_records(tracer, records, line_bytes, self._name)
         if dropped:

@@ -6,9 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from k42fs.ids import VP
 from k42fs.machine import Kind, Layout, Thread
 from k42fs.machine.core import MISS_KINDS
+from k42fs.machine.tracing import definitions
 from k42fs.machine.tracing.mask import CACHE
 from k42fs.machine.tracing.packets import NAMES_CPU
 from tests.machine.lab import BOX, machine
@@ -149,3 +152,29 @@ def test_two_hot_fields_in_one_line_are_named_with_both_sides_and_after_padding_
         before, after = gone[field, "false_sharing"]
         assert before > 150
         assert not after
+
+
+def test_a_flight_recorder_that_has_forgotten_a_lines_name_is_told_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "MOST_KEPT", 400)
+    m = machine(2)
+    m.tracer.set_mask(CACHE)
+    addr = m.memory.alloc(0, BOX)
+
+    async def write(th: Thread) -> None:
+        await th.store(addr)
+
+    for _ in range(2):
+        for vp in (0, 1, 0):
+            m.spawn(VP(vp), write)
+            m.run()
+        m.tracer.drain()
+        for number in range(1000):
+            m.tracer.numbers.string(f"something else {number}")
+        m.tracer.drain()
+    m.spawn(VP(1), write)
+    m.run()
+    m.tracer.dump(tmp_path / "t")
+    m.close()
+    assert [each.field for each in source(tmp_path / "t").names.lines[addr].values()] == ["lock"]
