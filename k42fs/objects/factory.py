@@ -70,7 +70,7 @@ class Replacement:
 
     Attributes:
         make: builds the new root on the ref of an old one, empty: see `implementations.py`.
-        create: makes a new object, for whoever makes those of this kind; None: the kind's are made as before.
+        create: makes a new object, for whoever makes those of this kind and so has called `on_update`.
         replaces: names of the implementations concerned, all of the kind if None.
     """
 
@@ -180,10 +180,10 @@ class Factories:
             NotSwappableError: an implementation in use has no form of state that the new one can take.
             InTransitionError: an update of the kind is under way.
         """
-        self._check(th, new)
+        self._check(new)
         await self._try(th, new)
         # From here to the snapshot nothing else runs: an object is in the list, or made by the new code.
-        self._check(th, new)
+        self._check(new)
         register(Implementation(new.kind, new.name, new.make, new.describe))
         self.versions[new.kind] = new.version
         if new.create is not None:
@@ -215,11 +215,13 @@ class Factories:
             and (new.replaces is None or implementation_name(root) in new.replaces)
         ]
 
-    def _check(self, th: Thread, new: Replacement) -> None:
+    def _check(self, new: Replacement) -> None:
         if new.kind in self.under_way:
             raise InTransitionError(f"an update of {new.kind} is under way")
         if new.kind not in kinds():
             raise ConfigError(f"kind={new.kind}: unknown; one of {', '.join(kinds())}")
+        if new.create is None and new.kind in self._creators:
+            raise ConfigError(f"create: must be given, as objects of kind {new.kind} are made all the time")
         version = self.version(new.kind)
         if new.version != version + 1:
             raise ConfigError(

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from k42fs.errors import ConfigError
 
 if TYPE_CHECKING:
     from k42fs.ids import VP
+    from k42fs.objects.factory import Replacement
     from k42fs.servers.fs_file import FSFile
     from k42fs.servers.fs_global import FileSystemGlobal
 
@@ -73,6 +74,13 @@ class ObjectPolicy:
         self._makers[kind][name] = make
         if self.chosen.get(kind) == name:
             self.choose(kind, name)
+
+    def take(self, new: Replacement) -> None:
+        """Let new code make what would have been made by the implementations that it replaces."""
+        kind = cast("Kind", new.kind)  # who registers this for a kind makes objects of it
+        self.offer(kind, new.name, new.create)
+        if new.replaces is None or self.chosen[kind] in new.replaces:
+            self.choose(kind, new.name)
 
     def choose(self, kind: Kind, name: str) -> None:
         """Let the objects of *kind* that are made from now on be *name*s.

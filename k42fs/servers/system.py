@@ -32,6 +32,7 @@ from k42fs.servers.mount_table import MountEntry, MountTable, Snapshot
 from k42fs.servers.name_space import NameSpace, Place
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.object_control import ObjectControl
+from k42fs.servers.object_policy import KINDS
 from k42fs.servers.pathname import ROOT, PathName
 from k42fs.servers.policy_set import DEFAULT as DEFAULT_POLICY
 from k42fs.servers.policy_set import load_policy
@@ -83,6 +84,8 @@ class System:
         self.cos = COSMgr(self.machine)
         self.control = ObjectControl(self.cos)
         self.policy = self.policy_set.new_policy()
+        for kind in KINDS:
+            self.cos.factories.on_update(kind, self.policy.take)
         self.adapter = Adapter(self.cos, options.adapt_rules, options.adapt)
         filler = FillerTree()
         self.filler_tree: Ref = SingleRepRoot(self.cos, filler).ref

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -138,7 +139,7 @@ def test_an_update_that_does_not_fit_changes_nothing(number: int) -> None:
     lab.call_on(1, ref, "increment")
     lab.cos.factories.on_update("Counter", lambda new: pytest.fail("told of an update that is refused"))
     with pytest.raises(error, match=said):
-        update(lab, new)
+        update(lab, replace(new, create=make_second))
     assert lab.cos.factories.version("Counter") == 1
     assert implementations(lab.cos) == {"shared": 1}
     assert lab.cos.swaps.statistics()["started"] == 0
