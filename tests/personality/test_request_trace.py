@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from errno import EEXIST, EINTR, EIO, ENOENT
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ import trio
 
 from k42fs.machine.tracing.mask import parse
 from k42fs.machine.tracing.packets import NAMES_CPU
-from k42fs.personality.request_trace import OPCODES
+from k42fs.personality import request_trace
+from k42fs.personality.request_trace import OPCODES, name_of
 from k42fs.report.filters import Filter, Source
 from k42fs.report.reader import Trace
 from k42fs.report.requests import Request, requests
@@ -206,7 +207,8 @@ async def test_a_caller_that_executes_another_program_is_named_anew(
     mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = iter([b"sh", b"sh", b"sed", b"sed"])
-    monkeypatch.setattr("builtins.open", lambda *_: BytesIO(next(names)))
+    monkeypatch.setattr(request_trace, "name_of", lambda _: next(names))
+    monkeypatch.setattr(request_trace, "LOOK_AGAIN_NS", -1)
     recording = Recording(mount, tmp_path / "t", "time")
     await mount.ops.getattr(ROOT, CTX)
     for _ in range(3):
@@ -217,6 +219,11 @@ async def test_a_caller_that_executes_another_program_is_named_anew(
     seen = [each for events in read(tmp_path / "t").values() for each in events]
     texts = {values[0]: values[1] for *_, name, values in seen if name == "meta_string"}
     assert [texts[values[1]] for *_, name, values in seen if name == "user_start_exec"] == ["sh", "sed"]
+
+
+def test_who_has_gone_has_no_name() -> None:
+    assert name_of(os.getpid()) == Path("/proc/self/comm").read_bytes().rstrip(b"\n")
+    assert name_of(0) == b""
 
 
 async def test_a_request_that_is_held_for_others_begins_after_it_and_came_before(

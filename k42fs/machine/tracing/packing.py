@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,7 +40,10 @@ def text_words(text: str | bytes, room: int) -> list[int]:
     if len(raw) > limit:
         raw = raw[: limit - 3] + b"..."
     raw += bytes(WORD_BYTES - len(raw) % WORD_BYTES)
-    return [int.from_bytes(raw[at : at + WORD_BYTES], "little") for at in range(0, len(raw), WORD_BYTES)]
+    words = array("Q", raw)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words.tolist()
 
 
 def words_text(words: Sequence[int]) -> str:
