@@ -100,7 +100,7 @@ class LiveDriver:
         th.suspended = operation = Suspended(th, coro, on_done)
         self.parked.add(th)
         if th.proc.on.control and th.proc.current is th:
-            contexts.park(th)
+            self._machine.trace.parked(th)
         if self.woken:
             self.run_woken()
         return operation

@@ -75,6 +75,7 @@ class MachineTrace:
         self._beat_at = 0
         self._told_contexts = self._told_processes = False
         self._named_threads: set[int] = set()
+        self._outer: dict[Thread, Thread] = {}  # live: amid which operation of its processor one began
 
     @property
     def tracer(self) -> Tracer:
@@ -148,6 +149,7 @@ class MachineTrace:
         if machine.live and not mask:
             for proc in machine.processors:  # nobody keeps it while nothing is recorded
                 proc.current = None
+            self._outer.clear()
         for changed in self.on_mask:
             changed(mask)
 
@@ -176,16 +178,28 @@ class MachineTrace:
         if th.number not in self._named_threads:
             self._named_threads.add(th.number)
             self.made(th)
+        if th.proc.current is not None:
+            self._outer[th] = th.proc.current
         contexts.enter(th)
 
     def left(self, th: Thread) -> None:
         """A live operation has ended."""
         proc = th.proc
+        outer = self._outer.pop(th, None) if self._outer else None
         if proc.current is th:
-            proc.current = None
-            if proc.on.exception:
-                proc.emit.exception_context(*contexts.idle(proc.vp))
+            if outer is not None:
+                contexts.run(outer)
+            else:
+                proc.current = None
+                if proc.on.exception:
+                    proc.emit.exception_context(*contexts.idle(proc.vp))
         self.poll(proc)
+
+    def parked(self, th: Thread) -> None:
+        """A live operation must wait; if it began amid another one of its processor, that goes on."""
+        contexts.park(th)
+        if (outer := self._outer.pop(th, None)) is not None:
+            contexts.run(outer)
 
     def served(self, pid: int, name: str) -> None:
         """There is a new server that can be called."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from k42fs.ids import VP
-from k42fs.machine import FairBLock, Machine, Thread, cores
+from k42fs.machine import FairBLock, Machine, OperationSuspended, Thread, contexts, cores
 from k42fs.machine.tracing.mask import CACHE, EXCEPTION, LOCK, SCHEDULER, USER, all_classes
 from k42fs.report.breakdown import IDLE, Breakdown, State, breakdown
 from tests.machine.lab import ADD, a_lock, machine
@@ -197,6 +198,45 @@ def test_a_live_machines_operations_are_told_apart(core: str, tmp_path: Path) ->
         ("scheduler_cur_thread", one),
         ("exception_await_dispatch_done", 1 << 32),
     ]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_operation_amid_another_one_is_told_apart_and_the_other_goes_on(
+    core: str, waits: bool, tmp_path: Path
+) -> None:
+    m = machine(1, live=True)
+    m.tracer.start(tmp_path / "t", EXCEPTION)
+
+    async def inner(th: Thread) -> None:
+        th.work(30)
+        if waits:
+            await th.block()
+            th.work(5)
+
+    async def outer(th: Thread) -> None:
+        th.work(1000)
+        within = m.enter(VP(0), is_housekeeping=True)
+        within.creds = SimpleNamespace(pid=77)
+        try:
+            m.drive(inner(within))
+        except OperationSuspended:
+            th.work(200)
+            th.unblock(within)
+        else:
+            m.leave(within)
+        th.work(4000)
+
+    th = m.enter(VP(0))
+    th.creds = SimpleNamespace(pid=66)
+    contexts.tell(th.proc)
+    m.drive(outer(th))
+    m.leave(th)
+    m.close()
+    found = breakdown(source(tmp_path / "t"))
+    owners = {state.owner: bill.ticks for (_, state), bill in found.bills.items() if state.mode == "syscall"}
+    assert owners[66] >= 5000
+    assert owners.get(77, 0) == (5 if waits else 0)  # the rest is nobody's: it had not been told whose it is
+    assert sum(owners.values()) == m.now
 
 
 def test_recording_a_live_machine_changes_nothing(core: str, tmp_path: Path) -> None:
