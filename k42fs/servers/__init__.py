@@ -6,7 +6,9 @@ name server    pathname.py, mount_table.py, mount_point_mgr.py, mount_client.py,
 
 file library   name_tree.py     NameTree, the face of a file server: names; tree_files.py: inodes, open files
                fs_file.py       FSFile and FileSystem, the seam to what is below
-               dir_object.py    DirObject: one directory in use; name_cache.py, name_holder.py: its names
+               directory.py     what makes and removes names; dir_object.py: DirObject, one directory in use;
+                                name_cache.py, name_holder.py: its names; dir_distributed.py: the other one,
+                                with name_buckets.py, near_names.py; dir_state.py: what they hand each other
                server_file.py   ServerFile: one file in use; file_object.py: what it shares with DirObject
                file_cache.py    FileCache: a file's pages         open_file.py   what clients hold
                fs_global.py     one instance: tokens and objects  free_list.py, multi_link.py: its lists
@@ -16,6 +18,10 @@ file library   name_tree.py     NameTree, the face of a file server: names; tree
                fs_trace.py, mem_trace.py: what recordings are told of files and of file caches
 
 file systems   ramfs/
+
+choices        object_policy.py, makers.py: which implementation a new object gets; policy_set.py: of everything;
+               supplies.py, one_free_list.py, call_counts.py: what is kept per processor or once
+               object_control.py: objects by hand
 
 system.py      all of it put together
 ```

@@ -17,6 +17,9 @@ order; a rename those of its two names. So they are slower here than in `dir_obj
 object, which wants some 20 KiB and 8 more on every processor that uses it: this is for directories that are
 contended, not for all.
 
+Attributes are changed under the inode's lock, which readers of attributes take only while one is being changed:
+otherwise they read the record, the word `changing` beside the lock, and the file system's parts.
+
 Open handles and "used lately" are counted per processor; who asks for them adds them up. `closing` stands in
 every rep.
 
@@ -26,11 +29,11 @@ lock each.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from k42fs.errors import NameNotFoundError, NotSwappableError
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.locks import FairBLock, RWLock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import MultiRepRoot
@@ -45,7 +48,7 @@ from k42fs.servers.near_names import Copy, NearNames
 from k42fs.servers.open_file import DirHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from k42fs.machine.thread import Thread
     from k42fs.objects.cosmgr import COSMgr
@@ -53,7 +56,12 @@ if TYPE_CHECKING:
     from k42fs.servers.fs_global import FileSystemGlobal
     from k42fs.servers.name_locks import NameLocks
 
-SHARED: Final = Layout("DirObjectShared", Kind.GLOBAL_PADDED, lock=16)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SHARED: Final = Layout("DirObjectShared", Kind.GLOBAL_PADDED, lock=16, changing=8)
+SET_CHANGING: Final = SHARED.script("change", "w:changing", work=10)
+READ_CHANGING: Final = SHARED.script("read", "r:changing", work=10)
 
 LOOKUP: Final = DIR_REP.script("lookup", "r:state w:used r2:0 r2:32", work=80)
 CREATE: Final = DIR_REP.script("create", "r:state r:file w:used r2:0", work=120)
@@ -79,6 +87,7 @@ class DistributedDirRoot(MultiRepRoot):
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP, ref: Ref | None = None) -> None:
         self.tree, self.file = tree, file
         self.closing = False
+        self.changing = False  # somebody with the inode's lock is changing attributes
         self.handles = 0  # opened while another implementation had the directory
         self._incoming: DirState | None = None
         super().__init__(tree.cos, vp=vp, ref=ref)
@@ -182,7 +191,31 @@ class DistributedDir(Directory):
     async def get_status(self, th: Thread) -> FSFile:
         """The inode, whose attributes agree with each other at this moment."""
         await self.tree.fs.gather_status(th, self.file)
-        return await super().get_status(th)
+        await th.touch(STATUS, self.addr)
+        await th.touch(READ_CHANGING, self.root.shared)
+        if self.closing:
+            raise self.gone()
+        return await super().get_status(th) if self.root.changing else self.file
+
+    async def exclusively(
+        self,
+        th: Thread,
+        script: Script,
+        op: Callable[Concatenate[Thread, FSFile, P], Awaitable[T]],
+        *args: P.args,
+        **kw: P.kwargs,
+    ) -> T:
+        """Run *op* on the inode under the lock, charging *script* for what it touches of this object."""
+
+        async def change(th: Thread, file: FSFile) -> T:
+            await th.touch(SET_CHANGING, self.root.shared)
+            self.root.changing = True
+            try:
+                return await op(th, file, *args, **kw)
+            finally:
+                self.root.changing = False
+
+        return await super().exclusively(th, script, change)
 
     # Looking names up
 
