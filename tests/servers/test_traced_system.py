@@ -147,3 +147,25 @@ def test_everything_seen_has_a_name(storm: tuple[Path, Run]) -> None:
                 missing["string"] += numbers[1] not in text
     assert set(missing) >= {"object", "method", "lock", "line", "site", "thread"}
     assert not +missing, missing
+
+
+def test_markers_are_told_from_their_setting_to_their_end_and_each_round_of_the_token(
+    storm: tuple[Path, Run],
+) -> None:
+    directory, run = storm
+    names = ("clust_obj_mark_set", "clust_obj_mark_active", "clust_obj_mark_elapsed")
+    rounds = 0
+    ended = Counter[str]()
+    for cpu, seen in read(directory).items():
+        state: dict[int, str] = {}
+        for _, _, what, values in seen:
+            rounds += what == "clust_obj_global_cnt"
+            if what in names:
+                marker = int(str(values[0]))
+                assert marker >> 48 == cpu
+                assert what == names[0] or marker in state, "a marker is asked for that was never set"
+                assert not (what == names[1] and state[marker] == names[2]), "it had elapsed"
+                state[marker] = what
+        ended.update(state.values())
+    assert rounds == run.system.object_statistics()["token_rounds"] > 0
+    assert ended["clust_obj_mark_elapsed"] > 3
