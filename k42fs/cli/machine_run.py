@@ -15,9 +15,9 @@ import click
 
 from k42fs.cli.columns import aligned, screen_width, width_of, wrapped
 from k42fs.errors import ConfigError, InvalidArgumentError
-from k42fs.machine.config import MachineConfig, preset_table
+from k42fs.machine.config import MODEL_PRESET, MachineConfig, preset_table
 from k42fs.machine.config import preset as make_preset
-from k42fs.machine.config_rules import PROCESSORS_MAX
+from k42fs.machine.config_rules import PROCESSORS_MAX, refusal
 from k42fs.machine.cores import make_core
 from k42fs.machine.memory import Memory
 from k42fs.machine.reference_trace import Form
@@ -114,6 +114,7 @@ def run_traces(
             **_changes(settings),
         }
         config = make_preset(preset, **changes)
+        _check_changes(config, changes)
         _check_files(files, config)
         core = make_core(config, Memory(config))
         writer = DinWriter(emit_din, used, [file.path for file in files]) if emit_din is not None else None
@@ -122,7 +123,7 @@ def run_traces(
         outcome = _run(files, config, core, writer)
     if outcome.error is not None and not partial:
         raise outcome.error
-    _print(outcome, config, core, files, output)
+    _print(outcome, config, core, files, output, len(preset_table(preset)))
     if outcome.error is not None:
         click.echo(f"k42fs: {outcome.error}", err=True)
         sys.exit(1)
@@ -193,8 +194,16 @@ def _changes(settings: Sequence[str]) -> dict[str, Any]:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        changes[name.strip()] = tuple(value) if isinstance(value, list) else value
+        changes[name.strip()] = value
     return changes
+
+
+def _check_changes(config: MachineConfig, changes: dict[str, Any]) -> None:
+    """Refuse a setting that would do nothing. Raises ConfigError."""
+    if "hop_cycles" in changes and (tables := config.replaced().get("hop_cycles")):
+        raise refusal(
+            "hop_cycles", changes["hop_cycles"], f"overridden by {tables}: a trace has no interrupts"
+        )
 
 
 @contextmanager
@@ -208,8 +217,14 @@ def _progress(bytes_total: int) -> Iterator[Callable[[int], None] | None]:
 
 
 def _print(
-    outcome: TraceOutcome, config: MachineConfig, core: CoherenceCore, files: Sequence[TraceFile], output: str
+    outcome: TraceOutcome,
+    config: MachineConfig,
+    core: CoherenceCore,
+    files: Sequence[TraceFile],
+    output: str,
+    values: int,
 ) -> None:
+    """Print what happened. *values*: how many the preset gives."""
     found = {
         "traces": [file.name for file in files],
         "format": files[0].form,
@@ -219,12 +234,17 @@ def _print(
         click.echo(json.dumps(found, indent=2))
         return
     if output == "csv":
-        rows = [*found["per_cpu"], {"cpu": "total", **found["total"]}]
+        label = MODEL_PRESET if found["model_preset"] else ""
+        rows = [{**row, "label": label} for row in (*found["per_cpu"], {"cpu": "total", **found["total"]})]
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+        _print_label(found, values, is_error=True)
         return
     _print_text(found, config)
+    if found["model_preset"]:
+        click.echo()
+    _print_label(found, values)
 
 
 def _print_text(found: dict[str, Any], config: MachineConfig) -> None:
@@ -244,27 +264,22 @@ def _print_text(found: dict[str, Any], config: MachineConfig) -> None:
             click.echo(click.style(line, bold=number == 0 or is_total))
     if found["error"]:
         click.echo("\ncounted up to a bad line only")
+
+
+def _print_label(found: dict[str, Any], values: int, is_error: bool = False) -> None:
+    """Say how many of the *values* that the preset gives nobody has checked; nothing if there are none."""
     labelled = found["model_preset"]
     if labelled:
-        click.echo()
         text = (
-            f"{len(labelled)} of {len(preset_fields(config.name))} values of {config.name} are unverified"
-            f" (model preset): figures are the model's, not a measurement of that machine"
+            f"{len(labelled)} of the {values} values that {found['machine']} gives are unverified"
+            f" ({MODEL_PRESET}): figures are the model's, not a measurement of that machine"
         )
-        for line in wrapped(text, width):
-            click.echo(line)
+        for line in wrapped(text, screen_width()):
+            click.echo(line, err=is_error)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def preset_fields(name: str) -> list[str]:
-    """Return the fields that a preset of k42fs's own sets; none of a user's."""
-    try:
-        return list(preset_table(name))
-    except ConfigError:
-        return []
 
 
 def _tables(found: dict[str, Any], config: MachineConfig, width: int) -> Iterator[tuple[str, Columns]]:

@@ -11,17 +11,20 @@ Miss latencies are whole round trips without queueing. By the formula, for h hop
     dirty data      dirty_cycles + hop_cycles (h1 + h2 + h3)               (requester, home, owner, requester)
     ownership only  upgrade_cycles + hop_cycles * the longest such tour of a sharer
 
-or, where a preset has `..._by_distance`, the entry for the longest of those legs.
+or, where a preset has `..._by_distance`, the entry for the longest of those legs: then the fields of the formula
+are not used (`MachineConfig.replaced`), and `preset` refuses to change them, for that would do nothing.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from k42fs.errors import ConfigError
 from k42fs.machine.config_rules import PROCESSORS_MAX, check, refusal
 
 CERTAINTIES: Final = ("source", "verified", "unverified", "invented")
@@ -29,6 +32,18 @@ CERTAINTIES: Final = ("source", "verified", "unverified", "invented")
 
 MODEL_PRESET: Final = "model preset"
 """What to print beside a value that is unverified."""
+
+BASE: Final = "base"
+"""The key of a user's file that names the preset it starts from."""
+
+REPLACED: Final = {
+    "memory_by_distance": ("local_cycles", "remote_cycles"),
+    "dirty_by_distance": ("dirty_cycles",),
+    "upgrade_by_distance": ("upgrade_cycles",),
+}
+"""Tables, and the fields that say nothing of a transaction's latency where there is one."""
+
+UNITS: Final = {"K": 10, "M": 20, "G": 30}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +190,17 @@ class MachineConfig:
         """Return what to print beside each field whose value must not be taken for a real machine's."""
         return dict.fromkeys(self.unverified, MODEL_PRESET)
 
+    def replaced(self) -> dict[str, str]:
+        """Return the fields that latencies do not come from, each with the table that is there instead.
+
+        `hop_cycles` is among them where all three tables are there; interrupts and links still take it.
+        """
+        tables = [name for name in REPLACED if getattr(self, name)]
+        found = {each: name for name in tables for each in REPLACED[name]}
+        if len(tables) == len(REPLACED) and self.network == "ideal":
+            found["hop_cycles"] = "memory_by_distance, dirty_by_distance and upgrade_by_distance"
+        return found
+
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that come with k42fs, sorted."""
@@ -184,10 +210,45 @@ def preset_names() -> tuple[str, ...]:
 
 def preset_table(name: str) -> dict[str, dict[str, Any]]:
     """Return a preset as written: field -> {value, certainty, source}; *name* may be the path of a user's
-    file, in which a field may also be just its value, which is then unverified.
+    file, in which a field may also be just its value, which is then unverified, and `base` names another preset
+    or file whose fields are there too unless this one has them.
 
     Raises: ConfigError: no such preset or file, or the file is not of that form.
     """
+    return _with_bases(name)[1]
+
+
+def _with_bases(name: str, above: tuple[str, ...] = ()) -> tuple[set[str], dict[str, dict[str, Any]]]:
+    """Return the fields that the file itself has, and the table of all. *above*: the files that it is a base of."""
+    if name in above:
+        raise refusal(BASE, name, f"goes round: {' -> '.join((*above, name))}")
+    written = _written(name)
+    is_own = name in preset_names()
+    base = None if is_own else written.pop(BASE, None)
+    known = {entry.name for entry in fields(MachineConfig)} - {"unverified"}
+    try:
+        for key, value in written.items():
+            if key not in known:
+                raise refusal(key, value, "is no field of MachineConfig")
+        table = {key: _entry(key, entry) for key, entry in written.items()}
+        if base is not None and not (
+            isinstance(base, str) and (base in preset_names() or base.endswith(".toml"))
+        ):
+            rule = f"must be one of {', '.join(preset_names())}, or a path that ends in .toml"
+            raise refusal(BASE, base, rule)
+    except ConfigError as exc:
+        raise exc if is_own else ConfigError(f"{name}: {exc}") from None
+    if base is None:
+        return set(table), table
+    if base not in preset_names():
+        base = str(Path(name).parent / base)
+    inherited = _with_bases(base, (*above, name))[1]
+    inherited.pop("name", None)
+    return set(table), {**inherited, **table}
+
+
+def _written(name: str) -> dict[str, Any]:
+    """Return what the preset's file says. Raises ConfigError: there is none, or it is not TOML."""
     names = preset_names()
     if name in names:
         text = (resources.files("k42fs.machine") / "presets" / f"{name}.toml").read_text()
@@ -199,39 +260,85 @@ def preset_table(name: str) -> dict[str, dict[str, Any]]:
     else:
         raise refusal("preset", name, f"must be one of {', '.join(names)}, or a path that ends in .toml")
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise refusal("preset", name, f"is not TOML: {exc}") from exc
-    return {key: _entry(key, entry) for key, entry in table.items()}
 
 
 def _entry(key: str, entry: Any) -> dict[str, Any]:  # noqa: ANN401  (whatever TOML can say)
     """Return one field of a preset in full."""
     full: dict[str, Any] = {"value": entry, "certainty": "unverified", "source": "not given"}
     if isinstance(entry, dict):
-        full = entry
-    if set(full) != {"value", "certainty", "source"}:
-        raise refusal(key, full, "must be a value, or have value, certainty and source")
+        wanted, full = tuple(full), dict(entry)
+        missing = [part for part in wanted if part not in full]
+        more = [part for part in full if part not in wanted]
+        if missing or more:
+            wrong = [
+                *(f"{part} is missing" for part in missing),
+                *(f"{part} is none of them" for part in more),
+            ]
+            raise refusal(
+                key, entry, f"must be a value, or have value, certainty and source: {', '.join(wrong)}"
+            )
     if full["certainty"] not in CERTAINTIES:
         raise refusal(f"{key}.certainty", full["certainty"], f"must be one of {', '.join(CERTAINTIES)}")
-    if isinstance(full["value"], list):
-        full["value"] = tuple(full["value"])
+    full["value"] = _value(key, full["value"])
     return full
+
+
+def _value(key: str, value: Any) -> Any:  # noqa: ANN401  (whatever a field can be)
+    """Return *value* as a field has it: a list is a tuple there, and sizes may be written as 32K or 1.25M."""
+    if isinstance(value, list) and key in REPLACED:
+        return tuple(value)
+    if isinstance(value, str) and key.endswith("_bytes"):
+        match = re.fullmatch(r"(\d+)(?:\.(\d+))?([KMG])", value)
+        if match:
+            whole, part, unit = match[1], match[2] or "", match[3]
+            nbytes, rest = divmod(int(whole + part) << UNITS[unit], 10 ** len(part))
+            if not rest:
+                return nbytes
+    return value
 
 
 def preset(name: str, **overrides: Any) -> MachineConfig:  # noqa: ANN401  (fields differ in type; checked by the config)
     """Return preset *name*, or the one in a user's file of that path, with some fields replaced; `processors`
-    may be anything up to the preset's maximum. What a file leaves out is as in the default preset.
+    may be anything up to the preset's maximum. What a file leaves out is as in its base, else as in the default
+    preset.
 
-    Raises: ConfigError: no such preset or field, or an impossible machine.
+    Raises: ConfigError: no such preset or field, an impossible machine, or a change that would do nothing as a
+    table by distance is there instead.
     """
-    table = preset_table(name)
+    own, table = _with_bases(name)
     known = {entry.name for entry in fields(MachineConfig)} - {"unverified"}
-    for key, value in [*((key, entry["value"]) for key, entry in table.items()), *overrides.items()]:
+    for key, value in overrides.items():
         if key not in known:
             raise refusal(key, value, "is no field of MachineConfig")
+    overrides = {key: _value(key, value) for key, value in overrides.items()}
     values = {key: entry["value"] for key, entry in table.items()}
     labelled = (key for key, entry in table.items() if entry["certainty"] == "unverified")
     unverified = tuple(key for key in labelled if key not in overrides)
-    stem = name if name in preset_names() else Path(name).stem
-    return MachineConfig(**{"name": stem, "unverified": unverified, **values, **overrides})
+    is_own = name in preset_names()
+    stem = name if is_own else Path(name).stem
+    try:
+        config = MachineConfig(**{"name": stem, "unverified": unverified, **values, **overrides})
+        # A file of its own may have both, as ours do; one with a base has its table in view only if it is its own.
+        inherits = len(own) < len(table)
+        _check_replaced(config, {key: values[key] for key in own if inherits}, own)
+    except ConfigError as exc:
+        field = str(exc).partition("=")[0]
+        raise (
+            exc if is_own or field not in own or field in overrides else ConfigError(f"{name}: {exc}")
+        ) from None
+    _check_replaced(config, overrides, set())
+    return config
+
+
+def _check_replaced(config: MachineConfig, changes: dict[str, Any], tables: set[str]) -> None:
+    """Refuse *changes* of fields that a table replaces, but for those of *tables*."""
+    replaced = config.replaced()
+    for name, value in changes.items():
+        table = replaced.get(name)
+        if table in REPLACED and table not in tables:
+            values = list(getattr(config, table))
+            rule = f"overridden by {table}={values}: change that, or {table}=[] for the formula"
+            raise refusal(name, value, rule)

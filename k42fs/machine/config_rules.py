@@ -81,10 +81,15 @@ def _check_types(config: MachineConfig) -> None:
     for name in _TUPLES:
         value = getattr(config, name)
         if type(value) is not tuple or not all(type(part) is int and 0 <= part <= 1 << 40 for part in value):
-            raise refusal(name, value, "must be a tuple of whole numbers from 0")
+            shown = list(value) if isinstance(value, tuple) else value
+            raise refusal(name, shown, "must be whole numbers from 0, one for each distance, as [300, 490]")
 
 
 def _check_numbers(config: MachineConfig) -> None:
+    for name in ("processors", "processors_max"):
+        count = getattr(config, name)
+        if type(count) is int and not 1 <= count <= PROCESSORS_MAX:
+            raise refusal(name, count, f"must be from 1 to {PROCESSORS_MAX}")
     for field in fields(config):
         value, most = getattr(config, field.name), LIMITS.get(field.name, 1 << 40)
         if field.name in ("name", "unverified", *CHOICES, *_FLAGS, *_TUPLES):
@@ -99,9 +104,6 @@ def _check_numbers(config: MachineConfig) -> None:
             raise refusal(field.name, value, f"must not exceed {most}")
         if value == 0 and field.name in _POSITIVE:
             raise refusal(field.name, value, "must be at least 1")
-    for name in ("processors", "processors_max"):
-        if not 1 <= getattr(config, name) <= PROCESSORS_MAX:
-            raise refusal(name, getattr(config, name), f"must be from 1 to {PROCESSORS_MAX}")
     if config.history < 2:
         raise refusal("history", config.history, "must be at least 2")
 
@@ -147,7 +149,8 @@ def _check_interconnect(config: MachineConfig) -> None:
     for name in ("local_cycles", "remote_cycles", "dirty_cycles", "memory_by_distance", "dirty_by_distance"):
         value = getattr(config, name)
         if config.bus_data_cycles > (min(value, default=1 << 40) if isinstance(value, tuple) else value):
-            rule = f"must not exceed {name}={value}, which ends with the data"
+            shown = list(value) if isinstance(value, tuple) else value
+            rule = f"must not exceed {name}={shown}, which ends with the data"
             raise refusal("bus_data_cycles", config.bus_data_cycles, rule)
 
 
@@ -164,4 +167,4 @@ def _check_distances(config: MachineConfig) -> None:
     for name in _TUPLES:
         value = getattr(config, name)
         if value and len(value) <= farthest:
-            raise refusal(name, value, f"must have an entry for each distance from 0 to {farthest}")
+            raise refusal(name, list(value), f"must have an entry for each distance from 0 to {farthest}")

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from k42fs.cli.machine_run import SECTIONS
 from k42fs.cli.main import cli
+from k42fs.machine.config import preset as make_preset
+from k42fs.machine.config import preset_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "machine.md"
 EXAMPLES = DOCS.parent / "examples"
@@ -162,9 +164,65 @@ def test_text_output_names_the_machine_and_what_is_only_the_models(tmp_path: Pat
     trace = write(tmp_path, "0 r 0x40\n")
     output = run(trace, "--preset", "s85-24").output
     assert "s85-24: 1 processor, mesi, bus; 1 record (text)" in output
-    assert re.search(r"\d+ of \d+ values of s85-24 are unverified \(model preset\)", output)
+    labelled, values = len(make_preset("s85-24").labels()), len(preset_table("s85-24"))
+    assert (
+        f"{labelled} of the {values} values that s85-24 gives are unverified (model preset)"
+        in output.replace("\n", " ")
+    )
     assert "model preset" not in run(trace).output
     assert found(trace, "--preset", "s85-24")["model_preset"]
+
+
+def test_csv_carries_the_label_and_says_why_on_standard_error(tmp_path: Path) -> None:
+    trace = write(tmp_path, "0 r 0x40\n")
+    result = run(trace, "--preset", "xeon-2s", "--csv")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["model preset"] * 2
+    assert "values that xeon-2s gives are unverified (model preset)" in result.stderr
+    plain = run(trace, "--csv")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(plain.stdout))] == [""] * 2
+    assert plain.stderr == ""
+
+
+def test_what_is_unverified_in_a_users_file_is_counted_among_its_values(tmp_path: Path) -> None:
+    """Wherever the file is: it is not looked for by the machine's name."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'protocol = "moesi"\nl2_bytes = "512K"\nl2_ways = 8\n'
+        'local_cycles = { value = 180, certainty = "verified", source = "measured" }\n'
+    )
+    output = run(write(tmp_path, "0 r 0x40\n"), "--preset", mine).output
+    assert "3 of the 4 values that mine gives are unverified" in output
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        (
+            "dirty_cycles=1000",
+            "dirty_cycles=1000: overridden by dirty_by_distance=[178, 378]: change that, or",
+        ),
+        ("local_cycles=1000", "local_cycles=1000: overridden by memory_by_distance=[300, 490]"),
+        ("remote_cycles=1000", "remote_cycles=1000: overridden by memory_by_distance=[300, 490]"),
+        ("upgrade_cycles=1000", "upgrade_cycles=1000: overridden by upgrade_by_distance=[178, 378]"),
+        (
+            "hop_cycles=1000",
+            "hop_cycles=1000: overridden by memory_by_distance, dirty_by_distance and upgrade_by",
+        ),
+        (
+            "dirty_by_distance=1000",
+            "dirty_by_distance=1000: must be whole numbers from 0, one for each distance",
+        ),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(tmp_path: Path, setting: str, complaint: str) -> None:
+    trace = write(tmp_path, CASES["Ping-pong"][0])
+    result = run(trace, "--preset", "xeon-2s", "--set", setting)
+    assert result.exit_code == 1
+    assert complaint in result.stderr
+    changed = found(trace, "--preset", "xeon-2s", "--set", "dirty_by_distance=[1000, 1000]")
+    assert changed["cycles"] == 300 + 9 * 1000
+    by_formula = ("--set", "dirty_by_distance=[]", "--set", "dirty_cycles=1000")
+    assert found(trace, "--preset", "xeon-2s", *by_formula)["per_cpu"] == changed["per_cpu"]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +286,7 @@ def test_traces_of_two_formats_and_two_texts_are_refused(tmp_path: Path) -> None
     ("options", "complaint"),
     [
         (["-p", "0"], "processors=0: must be from 1 to 1024"),
+        (["-p", "-1"], "processors=-1: must be from 1 to 1024"),
         (["-p", "1025"], "processors=1025: must be from 1 to 1024"),
         (["-s", "line_bytes=48"], "line_bytes=48: must be a power of two"),
         (["-s", "l1_bytes=2097152"], "l1_bytes=2097152: must not exceed l2_bytes=1048576"),

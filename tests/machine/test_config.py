@@ -81,7 +81,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"bus_data_cycles": 32, "interconnect": "bus", "dirty_by_distance": (40, 31)},
-        r"bus_data_cycles=32: must not exceed dirty_by_distance=\(40, 31\)",
+        r"bus_data_cycles=32: must not exceed dirty_by_distance=\[40, 31\]",
     ),
     ({"bus_address_cycles": 0}, "bus_address_cycles=0: must be at least 1"),
     ({"sharer_bits": 7}, "sharer_bits=7: a full map needs a bit for each of processors=8"),
@@ -94,14 +94,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"processors_per_l3": 0}, "processors_per_l3=0: must be at least 1"),
     ({"homes": "first-touch"}, "homes='first-touch': must be one of address, interleaved, first"),
     ({"scale_caches_log2": 31}, "scale_caches_log2=31: must not exceed 30"),
-    ({"memory_by_distance": 5}, "memory_by_distance=5: must be a tuple"),
-    (
-        {"memory_by_distance": (5, -1)},
-        r"memory_by_distance=\(5, -1\): must be a tuple of whole numbers from 0",
-    ),
+    ({"memory_by_distance": 5}, r"memory_by_distance=5: must be whole numbers .*, as \[300, 490\]"),
+    ({"memory_by_distance": [5, -1]}, r"memory_by_distance=\[5, -1\]: must be whole numbers from 0"),
     (
         {"dirty_by_distance": (5, 6), "processors": 17},
-        r"dirty_by_distance=\(5, 6\): must have an entry for each distance from 0 to 2",
+        r"dirty_by_distance=\[5, 6\]: must have an entry for each distance from 0 to 2",
+    ),
+    ({"processors": -1}, "processors=-1: must be from 1 to 1024"),
+    ({"l2_bytes": "1.3M"}, "l2_bytes='1.3M': must be a whole number"),
+    (
+        {"dirty_by_distance": [260, 300], "dirty_cycles": 1000},
+        r"dirty_cycles=1000: overridden by dirty_by_distance=\[260, 300\]: change that, or dirty_by_distance=\[\]",
     ),
     ({"unverified": ("mhz",)}, "unverified=.*: is no field"),
     ({"history": 1}, "history=1: must be at least 2"),
@@ -124,7 +127,19 @@ BAD_FILES = [
     ("mhz = 0", "mhz=0: must be at least 1"),
     ("name = 7", "name=7: must be a text"),
     ("mhz = ", "is not TOML"),
-    ("mhz = { value = 5 }", "mhz={'value': 5}: must be a value, or have value, certainty and source"),
+    (
+        "mhz = { value = 5 }",
+        "mhz={'value': 5}: must be a value, or have value, certainty and source: certainty is missing, source is",
+    ),
+    (
+        "mhz = { value = 5, certainty = 'verified', source = 'x', when = 'now' }",
+        "value, certainty and source: when is none of them",
+    ),
+    ("base = 'vax'", "base='vax': must be one of challenge-36, dir-1024"),
+    ("base = 5", "base=5: must be one of"),
+    ("base = 'mine.toml'", "base=.*goes round: .*mine.toml -> .*mine.toml"),
+    ("base = 'none.toml'", "none.toml': cannot be read"),
+    ("base = 'xeon-2s'\ndirty_cycles = 1000", "dirty_cycles=1000: overridden by dirty_by_distance"),
     (
         'mhz = { value = 5, certainty = "sure", source = "x" }',
         "mhz.certainty='sure': must be one of source, ",
@@ -138,8 +153,46 @@ def test_a_bad_file_of_a_user_is_refused_naming_field_value_and_rule(
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint) as caught:
         preset(str(path))
+    assert str(path) in str(caught.value) or "none.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["xeon-2s", "epyc-2s", "numachine-64", "origin-128"])
+def test_a_latency_that_a_table_is_there_instead_of_cannot_be_changed(name: str) -> None:
+    config = preset(name)
+    replaced = {"local_cycles", "remote_cycles", "dirty_cycles"}
+    if config.upgrade_by_distance:
+        replaced |= {"upgrade_cycles", *(["hop_cycles"] if config.network == "ideal" else [])}
+    assert config.replaced().keys() == replaced
+    for field, table in config.replaced().items():
+        if field != "hop_cycles":  # which interrupts take
+            with pytest.raises(ConfigError, match=f"{field}=1000: overridden by {table}="):
+                preset(name, **{field: 1000})
+            assert getattr(preset(name, **{field: 1000, table: ()}), field) == 1000
+    assert preset("dir-1024").replaced() == {}
+
+
+def test_sizes_may_be_written_with_units() -> None:
+    config = preset("dir-1024", l1_bytes="64K", l2_bytes="2M", l2_ways=8)
+    assert (config.l1_bytes, config.l2_bytes) == (64 << 10, 2 << 20)
+    assert preset("xeon-2s", l2_bytes="1.25M").l2_bytes == 1280 << 10
+
+
+def test_a_file_may_start_from_another_preset(tmp_path: Path) -> None:
+    """What is in neither is the model's own; what comes from the base keeps its certainty."""
+    (tmp_path / "near.toml").write_text('base = "xeon-2s"\nprotocol = "moesi"\nl3_bytes = "27M"\n')
+    farther = tmp_path / "farther.toml"
+    farther.write_text(
+        'base = "near.toml"\nmhz = { value = 3000, certainty = "verified", source = "here" }\n'
+        "dirty_cycles = 100\ndirty_by_distance = [100, 300]\n"
+    )
+    config, base = preset(str(farther)), preset("xeon-2s")
+    assert (config.name, config.mhz, config.protocol, config.processors) == ("farther", 3000, "moesi", 64)
+    assert (config.l3_bytes, config.dirty_by_distance) == (27 << 20, (100, 300))
+    assert config.memory_by_distance == base.memory_by_distance
+    assert set(config.labels()) == set(base.labels()) - {"mhz"}
+    assert preset_table(str(farther)).keys() == preset_table("xeon-2s").keys()
 
 
 def test_a_file_of_a_user_is_a_preset(tmp_path: Path) -> None:
