@@ -211,6 +211,55 @@ def swap(mount_path: str, waits: bool, what: str, implementation: str) -> None:
     swap_objects(what, implementation, mount_path, waits)
 
 
+@cli.group()
+def interpose() -> None:
+    """Put arbiters before objects in use: count or measure their calls, delay them, let them fail."""
+
+
+@interpose.command(name="show")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("path", metavar="[PATH]", default=".")
+def interpose_show(as_json: bool, path: str) -> None:
+    """Show the arbiters of the mount that holds PATH, and what they have found out."""
+    from k42fs.cli.showing import show_control
+
+    show_control(path, "interpose", as_json)
+
+
+@interpose.command(name="attach")
+@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
+@click.option("--to", "wanted", required=True, metavar="WHAT", help="all, a TYPE, a REF, or a PATH.")
+@click.argument("arbiter", nargs=-1, required=True, metavar="ARBITER")
+def interpose_attach(mount_path: str, wanted: str, arbiter: tuple[str, ...]) -> None:
+    """Put an arbiter before one object, all of a type, or all there are and will be.
+
+    ARBITER is one of:
+
+    \b
+      count                           count calls, by method and processor
+      latency                         count them by the cycles they took
+      delay CYCLES [ODDS] [METHOD..]  let calls wait: provokes races
+      fault ERRNO [ODDS] [METHOD..]   answer calls with an error, such as ENOSPC
+
+    \b
+    k42fs interpose attach --to DirObject -m mnt count
+    k42fs interpose attach --to mnt/file fault ENOSPC 0.1 write
+    """
+    from k42fs.cli.interposing import attach
+
+    attach(mount_path, arbiter, wanted)
+
+
+@interpose.command(name="release")
+@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
+@click.argument("which", metavar="NUMBER|all")
+def interpose_release(mount_path: str, which: str) -> None:
+    """Take an arbiter away, or all: of those before one object the last one first."""
+    from k42fs.cli.interposing import release
+
+    release(mount_path, which)
+
+
 @cli.command()
 @click.option(
     "-i",

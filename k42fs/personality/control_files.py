@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
-from k42fs.personality import control_adapt, control_swap, control_text, control_trace
+from k42fs.personality import control_adapt, control_interpose, control_swap, control_text, control_trace
 from k42fs.personality.control_metrics import reader
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
@@ -75,6 +75,7 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
     """Return the files of `.k42` in their order."""
     machine, system = face.machine, face.system
     config, trace = Config(face, options), face.trace_control
+    interpose = control_interpose.InterposeControl(system)
     return {
         **_shown("processors", lambda: _apart(machine.statistics()), control_text.processors),
         **_shown("calls", lambda: machine.statistics()["calls"], control_text.calls),
@@ -91,6 +92,7 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         **_shown("traceMask", trace.mask, control_trace.mask_text, trace.change_mask, trace.flush),
         **_shown("trace", trace.status, control_text.keys_and_values, trace.command, trace.flush),
         b"traceObjects": ControlFile(lambda: trace.objects().encode(), trace.change_objects),
+        **_shown("interpose", interpose.attachments, control_interpose.text, interpose.change),
         **_shown(
             "adapt",
             lambda: control_adapt.adaptation(system.adapter),
