@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -24,6 +24,9 @@ NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 KILLED: Final = 128
 """What a shell exits with; of a signal, with that more."""
+
+GRACE_SECONDS: Final = 0.5
+"""How long a command may take to end after Ctrl-C while it is still recorded."""
 
 
 class Ended(Exception):
@@ -58,7 +61,14 @@ def run_command(
     _check_output(output)
     with LiveTrace(mount_path or ".", "name one with --mount MNT") as trace, _place(output) as directory:
         trace.start(directory, mask, limit)
-        status = _run(trace, command)
+        try:
+            status = _run(trace, command)
+        except BaseException:
+            _end_early(trace)
+            raise
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # an impatient Ctrl-C must not leave a recording that nobody ends
         lines, is_whole = _stop(trace, wanted, output)
     for line in lines:
         click.echo(f"k42fs: {line}", err=True)
@@ -106,8 +116,7 @@ def _run(trace: LiveTrace, command: Sequence[str]) -> int:
         try:
             status = process.wait()
         except KeyboardInterrupt:  # from a terminal CMD has got it, too
-            _end_early(trace)
-            status = _wait_on(process)
+            status = _wait_on(trace, process)
         except Ended as exc:
             process.send_signal(exc.args[0])
             status = process.wait()
@@ -118,17 +127,19 @@ def _run(trace: LiveTrace, command: Sequence[str]) -> int:
 
 
 def _end_early(trace: LiveTrace) -> None:
-    try:
+    with suppress(K42Error, OSError, TimeoutError):  # it is said at the end
         trace.stop()
-    except (K42Error, OSError, TimeoutError):
-        return  # it is said at the end
-    click.echo("k42fs: the recording has ended, the command has not yet", err=True)
 
 
-def _wait_on(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a command that was interrupted; end it at the second Ctrl-C."""
+def _wait_on(trace: LiveTrace, process: subprocess.Popen[bytes]) -> int:
+    """Wait for a command that was interrupted: the recording ends soon, the command at the second Ctrl-C."""
     try:
-        return process.wait()
+        try:
+            return process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            _end_early(trace)
+            click.echo("k42fs: the recording has ended, the command has not yet", err=True)
+            return process.wait()
     except KeyboardInterrupt:
         process.terminate()
         return process.wait()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,29 @@ def test_a_signal_ends_the_command_and_the_recording(
     count = len(names(mount.path))
     time.sleep(0.3)
     assert len(names(mount.path)) == count, "the command has ended"
+    check_pairs(tmp_path / "t")
+
+
+def test_a_command_that_ignores_ctrl_c_goes_on_unrecorded_until_the_second(
+    mount: K42Mount, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        command("trace", "run", "-o", tmp_path / "t", "--", "sh", "-c", "trap '' INT; echo >f; sleep 60"),
+        cwd=mount.path,
+        env={**os.environ, **environment()},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        eventually(lambda: names(mount.path) == {b"f"}, "the command works")
+        os.killpg(process.pid, signal.SIGINT)
+        eventually(lambda: bool(status_of(mount)["mode"] == "off"), "the recording ends")
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) == 128 + signal.SIGTERM
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     check_pairs(tmp_path / "t")
 
 
