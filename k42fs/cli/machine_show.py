@@ -11,7 +11,7 @@ import click
 
 from k42fs.cli.columns import aligned, screen_width, width_of, wrapped
 from k42fs.cli.machine_topology import picture, size
-from k42fs.machine.config import MODEL_PRESET, MachineConfig, preset, preset_names, preset_table
+from k42fs.machine.config import CERTAINTIES, MODEL_PRESET, MachineConfig, preset, preset_names, preset_table
 
 PRESET_COLUMNS: Final = (
     ("preset", "<"),
@@ -25,6 +25,12 @@ PRESET_COLUMNS: Final = (
     ("L3", ">"),
     ("unverified", ">"),
 )
+MEANINGS: Final = {
+    "source": "read in K42's source code",
+    "verified": "looked up in a public source",
+    "unverified": "nobody has checked it; belongs to the model and not to the machine it is named after",
+    "invented": "k42fs's own; where the source is 'default of the model', the preset leaves it out",
+}
 LEFT_OUT_FIRST: Final = "MHz"
 """The column that a narrow screen does without."""
 
@@ -102,17 +108,23 @@ def show_preset(name: str, as_json: bool) -> None:
     click.echo(picture(config))
     click.echo()
     table = [["field", "value", "certainty", "source"]]
-    table += [[row["field"], _text(row["value"]), _certainty(row), row["source"]] for row in rows]
+    table += [[row["field"], _text(row["value"]), _certainty(row["certainty"]), _source(row)] for row in rows]
     _print_table(table, "<<<<", screen_width())
-    if config.labels():
-        click.echo()
-        about = f"{MODEL_PRESET}: unverified, belongs to the model and not to the machine it is named after"
-        for line in wrapped(about, screen_width(), "  "):
-            click.echo(line)
+    click.echo()
+    for certainty in CERTAINTIES:
+        if any(row["certainty"] == certainty for row in rows):
+            text = f"{_certainty(certainty)}: {MEANINGS[certainty]}"
+            for line in wrapped(text, screen_width(), "  "):
+                click.echo(line)
 
 
-def _certainty(row: dict[str, Any]) -> str:
-    return MODEL_PRESET if row["certainty"] == "unverified" else str(row["certainty"])
+def _certainty(certainty: str) -> str:
+    return MODEL_PRESET if certainty == "unverified" else certainty
+
+
+def _source(row: dict[str, Any]) -> str:
+    """Return where the value comes from, or first that it is not used, and what is instead."""
+    return f"not used, {row['replaced_by']} is: {row['source']}" if row["replaced_by"] else str(row["source"])
 
 
 def _print_table(table: Sequence[Sequence[str]], sides: str, width: int) -> None:
@@ -141,6 +153,7 @@ def _row(field: str, config: MachineConfig, table: dict[str, dict[str, Any]]) ->
         "certainty": certainty,
         "label": f"{MODEL_PRESET} (unverified)" if certainty == "unverified" else certainty,
         "source": entry["source"],
+        "replaced_by": config.replaced().get(field),
     }
 
 

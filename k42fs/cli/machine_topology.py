@@ -15,8 +15,10 @@ NODES_SHOWN: Final = 3
 
 def picture(config: MachineConfig) -> str:
     """Return the machine as a drawing, with what its distances mean."""
-    draw = {"bus": _bus, "hypercube": _hypercube, "flat": _flat, "groups": _groups}[config.topology]
-    if config.nodes == 1 and config.topology != "bus":
+    draw = {"bus": _flat, "hypercube": _hypercube, "flat": _flat, "groups": _groups}[config.topology]
+    if config.interconnect == "bus":
+        draw = _bus
+    elif config.nodes == 1:
         draw = _single
     return "\n".join(line.rstrip() for line in draw(config))
 
@@ -35,7 +37,12 @@ def _bus(config: MachineConfig) -> Iterator[str]:
     width = len(_joined([cell[0] for cell in cells]))
     yield "=" * width + f"  bus: address {config.bus_address_cycles}, data {config.bus_data_cycles} cycles"
     yield "|".center(width)
-    yield "[ memory ]".center(width)
+    if config.distance_max == 0:
+        yield "[ memory ]".center(width)
+        return
+    yield f"[ memory of {config.nodes} nodes ]".center(width)
+    yield f"all snoop the one bus; a node has {config.processors_per_node} processors,"
+    yield f"and memory of another one is farther ({config.topology}): distances up to {config.distance_max}"
 
 
 def _single(config: MachineConfig) -> Iterator[str]:
@@ -47,7 +54,7 @@ def _flat(config: MachineConfig) -> Iterator[str]:
     cells = [_box(_node(config, node)) for node in _some(config.nodes, NODES_SHOWN)]
     yield from _side_by_side(cells)
     yield "=" * len(_joined([cell[0] for cell in cells]))
-    yield "any two nodes are at distance 1"
+    yield f"any two nodes are at distance {config.distance_max}"
 
 
 def _hypercube(config: MachineConfig) -> Iterator[str]:

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from k42fs.cli import machine_explore
+from k42fs.cli.machine_show import MEANINGS
 from k42fs.cli.machine_topology import picture, size
 from k42fs.cli.main import cli
-from k42fs.machine.config import preset, preset_names, preset_table
+from k42fs.machine.config import CERTAINTIES, preset, preset_names, preset_table
 from k42fs.machine.protocol import MESI, PROTOCOLS, Snoop
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -79,6 +80,40 @@ def test_the_picture_shows_the_topology(name: str, processors: int, drawn: list[
     for part in drawn:
         assert part in text
     assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
+
+
+def test_the_picture_is_of_what_the_processors_are_joined_by() -> None:
+    """Whatever the topology, which says how far nodes are: who snoops has a bus, who does not has directories."""
+    snooping = picture(preset("dir-1024", processors=1024, interconnect="bus"))
+    assert "bus: address 8, data 32 cycles" in snooping
+    assert "[ memory of 128 nodes ]" in snooping
+    assert "farther (hypercube)" in snooping
+    assert "cube of" not in snooping
+    assert "directory" not in snooping
+    assert all(len(line) <= 80 for line in snooping.splitlines())
+    homes = picture(preset("dir-1024", processors=32, topology="bus"))
+    assert "bus" not in homes
+    assert homes.count("directory") == 3
+    assert "any two nodes are at distance 0" in homes
+    alone = picture(preset("dir-1024", processors=4, interconnect="bus"))
+    assert "[ memory ]" in alone
+
+
+def test_show_says_which_latencies_count(tmp_path: Path) -> None:
+    rows = {row["field"]: row for row in json.loads(machine("show", "xeon-2s", "--json").output)["fields"]}
+    assert rows["dirty_cycles"]["replaced_by"] == "dirty_by_distance"
+    assert rows["dirty_by_distance"]["replaced_by"] is None
+    text = re.sub(r"\s+", " ", machine("show", "xeon-2s").output)
+    assert "dirty_cycles 178 model preset not used, dirty_by_distance is: public collection" in text
+    assert "not used" not in machine("show", "dir-1024").output
+
+
+def test_show_says_what_the_certainties_mean() -> None:
+    text = machine("show", "s85-24").output
+    shown = set(re.findall(r"^(\w+(?: \w+)?): ", text, re.M))
+    used = {entry["certainty"] for entry in preset_table("s85-24").values()} | {"invented"}
+    assert shown == {"model preset" if each == "unverified" else each for each in used}
+    assert MEANINGS.keys() == set(CERTAINTIES)
 
 
 def test_sizes_are_written_as_people_do() -> None:
