@@ -95,6 +95,7 @@ async def everything(ops: Any) -> None:  # noqa: ANN401
     await ops.readdir(listing, 0, Buffer(room=100))
     await ops.fsyncdir(listing, False)
     await ops.releasedir(listing)
+    await ops.unlink(ROOT, b"link", CTX)
     await ops.unlink(ROOT, b"hard", CTX)
     await ops.unlink(folder, b"file", CTX)
     await ops.unlink(folder, b"moved", CTX)
@@ -245,6 +246,26 @@ async def test_a_request_that_is_held_for_others_begins_after_it_and_came_before
     assert only.op == "read"
     assert only.cycles < busy
     assert only.wall_ns >= 5_000_000
+
+
+async def test_recording_everything_changes_no_clock_and_no_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures = []
+    for is_recorded in (False, True):
+        made = Mount(monkeypatch)
+        recording = Recording(made, tmp_path / "t", "all") if is_recorded else None
+        for _ in range(3):
+            await everything(made.ops)
+            for vp in (0, 1):
+                await made.ops.clean_up(vp)
+        machine = made.system.machine
+        figures.append(([proc.clock for proc in machine.processors], machine.statistics(1000)))
+        machine.check()
+        if recording is not None:
+            assert len(recording.stop().requests) > 80
+        made.close()
+    assert figures[0] == figures[1]
 
 
 async def test_with_everything_off_nothing_is_asked_of_the_trace(
