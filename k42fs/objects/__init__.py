@@ -24,6 +24,7 @@
 | factory.py        | dynamic update: new code for all objects of a kind                                  |
 | object_statistics.py | what is known of all objects, as figures                                         |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
+| xhandle.py        | handles of clients in other address spaces: rights, client lists, recycling         |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |
 
 A file imports only files above it. Lock order: a multi-rep root's lock before the locks of its reps.
