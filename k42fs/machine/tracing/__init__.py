@@ -2,13 +2,15 @@
 
 schema.toml, schema        what events there are; everything else is derived from it
 packing, formats           fields into words and back; events in words people read
+switches                   what call sites ask: `proc.on.lock`; and what stands for emitters before there are any
 emitters                   one method for each event, `proc.emit.lock_release(lock, held)`
 packets, ctf               64 KiB that decode alone, and the metadata that describes them
 split, fast_split, stream  one processor's events, put in order and cut into packets
 recordings                 a directory, bounded or not; memory, the flight recorder
 mask, definitions          which classes are on; what numbers in events stand for
+losses, coherence          events that are in no file; what a coherence core has logged, as events
 tracer                     all of it for one machine
 tail                       the last events in words
-reserve                    K42's own lock-free way into buffers, step by step
+reserve, modelled          K42's own lock-free way into buffers, step by step; what it costs on modelled memory
 derived, schema.lock       files made from the schema, and what may never change in it
 """
