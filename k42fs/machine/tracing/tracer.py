@@ -131,8 +131,23 @@ class Tracer:
         return Stream(load(), self._trace_id, cpu, cpu, self._host_clock, apart)
 
     def set_mask(self, mask: int) -> None:
-        """Let the classes in *mask* be recorded, and Control with them; 0 ends it. Each change is recorded."""
-        old, mask = self.mask, with_control(mask)
+        """Let the classes in *mask* be recorded, and Control with them; 0 ends it. Each change is recorded.
+
+        If somebody who has a part in that fails, everything is off afterwards, and there is no recording.
+        """
+        try:
+            self._set_mask(with_control(mask))
+        except BaseException:
+            self._turn(0)
+            with suppress(Exception):  # what failed first is what matters
+                self._end()
+            for changed in self.on_mask:
+                with suppress(Exception):
+                    changed(0)
+            raise
+
+    def _set_mask(self, mask: int) -> None:
+        old = self.mask
         if old:  # what is kept back belongs to the classes that are on now
             self._flush_sources()
         if mask and not old:

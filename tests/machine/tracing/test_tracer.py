@@ -559,3 +559,30 @@ tracer.stop()
 assert load.cache_info().currsize == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[3])
+
+
+@pytest.mark.parametrize("part", ["describe", "on_mask", "sources"])
+def test_if_somebody_who_has_a_part_in_it_fails_everything_is_off_and_can_begin_anew(
+    part: str, tmp_path: Path
+) -> None:
+    broken, told = [True], list[int]()
+
+    def fail(*_: object) -> None:
+        if broken[0]:
+            raise LookupError("an object that is half destroyed")
+
+    tracer, cpus = lab(describe=fail if part == "describe" else None)
+    if part == "on_mask":
+        tracer.on_mask.append(fail)
+    tracer.on_mask.append(told.append)
+    if part == "sources":
+        tracer.set_mask(LOCK)
+        tracer.sources.append(fail)
+    with pytest.raises(LookupError, match="half destroyed"):
+        tracer.start(tmp_path / "a", LOCK)
+    assert (tracer.mask, tracer.status().mode, cpus[0].on.lock, told[-1]) == (0, "off", False, 0)
+    broken[0] = False
+    tracer.start(tmp_path / "b", LOCK)
+    work(tracer, cpus, 3)
+    assert tracer.stop().failure == ""
+    assert numbers(read(tmp_path / "b")[0]) == [0, 1, 2]
