@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.report.trace_processor import bundle, queried
 
 from .mounting import K42Mount, k42fs
 from .recording import (
@@ -58,7 +61,12 @@ def test_a_parallel_build_is_recorded_and_every_reader_takes_it(mount: K42Mount,
     assert len(span) == 1, "each processor's bills add up to the whole recording"
     assert sum(row["cycles"] for row in billed["bills"]) == 8 * span.pop()
     assert report("kmon", "--html", tmp_path / "k.html", tmp_path / "t")
-    assert report("export", "--chrome", "-o", tmp_path / "e.json", tmp_path / "t")
+    for way in ("chrome", "perfetto", "ftrace", "speedscope"):
+        assert report("export", f"--{way}", "-o", tmp_path / way, tmp_path / "t")
+    if bundle() is not None and shutil.which("node") is not None:
+        for way in ("chrome", "perfetto", "ftrace"):
+            ((slices,),) = queried(tmp_path / way, "select count(*) as n from slice")
+            assert slices["n"] > 300
     assert report("diff", tmp_path / "t", tmp_path / "t")
 
 
