@@ -315,12 +315,6 @@ def table(figures: list[Figure]) -> Table:
     "--mounts", "with_mounts", is_flag=True, help="Also three mounts, one without tracing calls: minutes."
 )
 @click.option(
-    "--untraced",
-    "root",
-    type=click.Path(path_type=Path),
-    help="For that, a build by bench.untraced that is there.",
-)
-@click.option(
     "--kmon", "with_kmon", is_flag=True, help="Also a picture of 10 million events: a minute, 0.5 GB."
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures as JSON.")

@@ -1,12 +1,15 @@
 """What `bench/trace.py` compares with: sources without guards, and budgets that can be missed."""
 
 import ast
+import inspect
 import io
 from pathlib import Path
 
+import click
 import pytest
 from rich.console import Console
 
+from bench import trace, trace_mounts, trace_readers
 from bench.trace_budgets import Figure, budget_table, budgets
 from bench.trace_mounts import ALL, OFF, WITHOUT, MountRow, means
 from bench.trace_readers import Picture, Rate
@@ -95,3 +98,9 @@ def test_means_are_geometric_and_of_each_mount() -> None:
     found = [*rows(0.9, 0.5), *rows(1.0, 0.8)]
     assert means(found)[OFF] == pytest.approx((0.9**0.5, 0.9**0.5))
     assert means(found)[ALL] == pytest.approx((0.4**0.5, 0.4**0.5))
+
+
+@pytest.mark.parametrize("command", [trace.main, trace_mounts.main, trace_readers.main])
+def test_every_option_of_a_benchmark_is_one_that_it_takes(command: click.Command) -> None:
+    assert command.callback is not None
+    assert {param.name for param in command.params} == set(inspect.signature(command.callback).parameters)
