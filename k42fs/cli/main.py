@@ -211,6 +211,38 @@ def swap(mount_path: str, waits: bool, what: str, implementation: str) -> None:
     swap_objects(what, implementation, mount_path, waits)
 
 
+@cli.command()
+@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
+@click.argument("kind", metavar="TYPE")
+@click.argument("module", metavar="MODULE.py")
+def update(mount_path: str, kind: str, module: str) -> None:
+    """Replace the code of all objects of a TYPE, such as ServerFile, by MODULE.py's, while they are in use.
+
+    The module is run by the mount's daemon, and holds a REPLACEMENT of the type's next version; see
+    'docs/examples/update_server_file.py'. If it does not fit, nothing changes. Objects made from now on are the
+    module's too. 'k42fs conform MODULE.py' tests one before.
+    """
+    from k42fs.cli.updating import update_objects
+
+    update_objects(kind, module, mount_path)
+
+
+@cli.command()
+@click.argument("module")
+def conform(module: str) -> None:
+    """Check an implementation of your own before a mount gets it: against a model, under load, while swapped.
+
+    MODULE is a Python file with a REPLACEMENT, as for 'k42fs update'; it is run. The checks are deterministic and
+    take some seconds. Status 1 if one fails.
+    """
+    from pathlib import Path
+
+    from k42fs.cli.conforming import conform as run
+
+    if not run(Path(module)):
+        raise click.exceptions.Exit(1)
+
+
 @cli.group()
 def interpose() -> None:
     """Put arbiters before objects in use: count or measure their calls, delay them, let them fail."""

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnlyError
 from k42fs.machine import Thread
-from k42fs.personality import control_adapt, control_interpose, control_swap, control_text, control_trace
+from k42fs.personality import (
+    control_adapt,
+    control_interpose,
+    control_swap,
+    control_text,
+    control_trace,
+    control_update,
+)
 from k42fs.personality.control_metrics import reader
 from k42fs.personality.control_resolve import RESOLVE_USAGE, Resolving, resolution_text
 from k42fs.personality.control_top import TOP_ROWS_MAX, Looks, Seen
@@ -110,6 +117,12 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
             lambda: control_swap.swaps(system),
             control_swap.swaps_text,
             partial(control_swap.swap, system),
+        ),
+        **_shown(
+            "update",
+            lambda: control_update.updates(system),
+            control_update.text,
+            partial(control_update.update, system),
         ),
         **_shown("config", config.values, control_text.keys_and_values, config.change),
         **_shown(

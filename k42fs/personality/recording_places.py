@@ -15,15 +15,17 @@ from k42fs.errors import ConfigError, InvalidArgumentError, K42Error, NameNotFou
 MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 
-def resolve(path: bytes) -> Path:
-    """Return where a new directory *path* would lie, links followed. For a thread: it asks file systems.
+def resolve(path: bytes, what: str = "a recording") -> Path:
+    """Return where *path* lies, or would lie, links followed. For a thread: it asks file systems.
+
+    *what* is to lie there, for the text of a refusal.
 
     Raises:
         ConfigError: it is not absolute. InvalidArgumentError: it lies in a k42fs.
         K42Error: a part of it is no directory, or may not be looked at.
     """
     if not path.startswith(b"/"):
-        raise ConfigError(f"{os.fsdecode(path)!r}: a recording's path must be absolute")
+        raise ConfigError(f"{os.fsdecode(path)!r}: {what}'s path must be absolute")
     target = Path(os.path.realpath(os.fsdecode(path)))
     above = target
     while True:
@@ -39,7 +41,7 @@ def resolve(path: bytes) -> Path:
             break
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     if device in k42fs_devices():
-        raise InvalidArgumentError(f"{target} lies in a k42fs mount: a recording must lie elsewhere")
+        raise InvalidArgumentError(f"{target} lies in a k42fs mount: {what} must lie elsewhere")
     return target
 
 
