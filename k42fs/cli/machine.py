@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
 import click
@@ -14,6 +15,9 @@ SENTENCE_MAX: Final = 1000
 
 BROKEN_PIPE_STATUS: Final = 128 + 13
 """As a shell gives it for the signal SIGPIPE."""
+
+FULL: Final = (ENOSPC, EDQUOT, EFBIG, EIO)
+"""Why what is written may not be taken."""
 
 
 class MachineGroup(click.Group):
@@ -31,12 +35,22 @@ class MachineGroup(click.Group):
             )
 
     def invoke(self, ctx: click.Context) -> object:
-        """End without a word where whoever reads the output has had enough of it, as `head` does."""
+        """End without a word where whoever reads the output has had enough of it, as `head` does.
+
+        Raises: OSError: the output cannot be written; files that are opened have their names in it.
+        """
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+            _drop_output()
             sys.exit(BROKEN_PIPE_STATUS)
+        except OSError as exc:
+            if exc.filename or exc.errno not in FULL:
+                raise
+            _drop_output()
+            raise OSError(exc.errno, exc.strerror, "standard output") from exc
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), "validate"})
@@ -47,6 +61,11 @@ class MachineGroup(click.Group):
 
             return validate
         return super().get_command(ctx, cmd_name)
+
+
+def _drop_output() -> None:
+    """Let the interpreter's last flush write to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=MachineGroup)
@@ -132,6 +151,7 @@ def protocols(names: Sequence[str]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row per processor and one for all.")
 @click.option("--emit-din", metavar="FILE", help="Also write the trace as din: FILE, or FILE.0, FILE.1, ...")
+@click.option("--log", metavar="FILE", help="Write a line per reference to FILE, or - for standard output.")
 @click.option(
     "--partial", is_flag=True, help="Print what was counted up to a bad line; still ends with status 1."
 )
@@ -147,6 +167,7 @@ def run(
     as_csv: bool,
     emit_din: str | None,
     partial: bool,
+    log: str | None,
     traces: Sequence[str],
 ) -> None:
     """Run traces of memory references and print what the caches did.
@@ -157,8 +178,9 @@ def run(
     text    cpu kind addr [len]  r, w, x (atomic), c (cycles); # comment
 
     The first two are a file per processor, text is one file for all. A TRACE may be gzipped, be a
-    directory of NAME_0, NAME_1, ..., or be - for standard input. Files of one processor each run by
-    lowest clock first, a text file in its own order.
+    directory of NAME_0, NAME_1, ..., or be - for standard input. Files whose names differ in a number
+    only are in its order. Files of one processor each run by lowest clock first, a text file in its own
+    order.
 
     \b
         k42fs machine run docs/examples/sum_?.data --preset xeon-2s
@@ -166,6 +188,8 @@ def run(
     """
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")
+    if log == "-" and (as_json or as_csv):
+        raise click.UsageError("--log - and the figures would both be on standard output: name a file")
     from k42fs.cli.machine_run import run_traces
 
     run_traces(
@@ -179,4 +203,5 @@ def run(
         output="json" if as_json else "csv" if as_csv else "text",
         emit_din=emit_din,
         partial=partial,
+        log=log,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 import sys
 import tomllib
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from k42fs.cli.columns import aligned, screen_width, width_of, wrapped
+from k42fs.cli.machine_figures import print_figures, print_label
 from k42fs.errors import ConfigError, InvalidArgumentError
 from k42fs.machine.config import MODEL_PRESET, MachineConfig, preset_table
 from k42fs.machine.config import preset as make_preset
 from k42fs.machine.config_rules import PROCESSORS_MAX, refusal
 from k42fs.machine.cores import make_core
 from k42fs.machine.memory import Memory
+from k42fs.machine.reference_log import LoggedCore
 from k42fs.machine.reference_trace import Form
-from k42fs.machine.reference_trace_files import DinWriter, TraceFile, trace_paths
+from k42fs.machine.reference_trace_files import DinWriter, TraceFile
+from k42fs.machine.reference_trace_names import missing_numbers, trace_paths
 from k42fs.machine.trace_report import as_dict
 from k42fs.machine.trace_run import run_file, run_files
 
@@ -33,52 +36,8 @@ BAR_FROM_BYTES: Final = 4 << 20
 """Smaller traces are done before anybody could read a progress bar."""
 
 SPARE_FILES: Final = 64
+MISSING_SHOWN: Final = 8
 STANDARD_INPUT: Final = "-"
-
-Columns = tuple[tuple[str, str], ...]
-
-SECTIONS: Final[tuple[tuple[str, Columns], ...]] = (
-    (
-        "references",
-        (
-            ("loads", "loads"),
-            ("stores", "stores"),
-            ("rmws", "atomics"),
-            ("l1_hits", "L1 hits"),
-            ("l2_hits", "L2 hits"),
-            ("l3_hits", "L3 hits"),
-        ),
-    ),
-    (
-        "misses by cause",
-        (
-            ("miss_cold", "cold"),
-            ("miss_capacity", "capacity"),
-            ("miss_true_sharing", "true sharing"),
-            ("miss_false_sharing", "false sharing"),
-            ("miss_upgrade", "upgrades"),
-        ),
-    ),
-    (
-        "traffic",
-        (
-            ("invalidations", "copies lost"),
-            ("write_backs", "write-backs"),
-            ("nbytes", "bytes moved"),
-        ),
-    ),
-    (
-        "cycles",
-        (
-            ("cycles", "end"),
-            ("compute", "compute"),
-            ("stall", "stall"),
-            ("queued", "queued"),
-            ("idle", "idle"),
-        ),
-    ),
-)
-"""What is printed: key in a row of figures, and its header. Sections share a table where the screen has room."""
 
 
 def run_traces(
@@ -93,6 +52,7 @@ def run_traces(
     output: str,
     emit_din: str | None,
     partial: bool,
+    log: str | None,
 ) -> None:
     """Run *traces* and print the outcome. Raises K42Error: TraceError for a bad trace, ConfigError."""
     _allow_open_files(2 * PROCESSORS_MAX)
@@ -100,7 +60,9 @@ def run_traces(
         files: list[TraceFile] = []
         if list(traces).count(STANDARD_INPUT) > 1:
             raise InvalidArgumentError(f"{STANDARD_INPUT} (standard input) can be one trace, not several")
-        for path in trace_paths(traces):
+        paths = trace_paths(traces)
+        _say_what_is_missing(paths)
+        for path in paths:
             name = None
             if path == STANDARD_INPUT:
                 path, name = stack.enter_context(_kept_input()), "standard input"
@@ -117,10 +79,12 @@ def run_traces(
         _check_changes(config, changes)
         _check_files(files, config)
         core = make_core(config, Memory(config))
-        writer = DinWriter(emit_din, used, [file.path for file in files]) if emit_din is not None else None
-        if writer is not None:
+        writer = None
+        if emit_din is not None:
+            writer = DinWriter(emit_din, used, [file.path for file in files], files[0].form == "din")
             stack.callback(writer.close)
-        outcome = _run(files, config, core, writer)
+        logged = stack.enter_context(_logged(core, config, files, log)) if log is not None else core
+        outcome = _run(files, config, logged, writer)
     if outcome.error is not None and not partial:
         raise outcome.error
     _print(outcome, config, core, files, output, len(preset_table(preset)))
@@ -149,8 +113,44 @@ def _allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+@contextmanager
+def _logged(
+    core: CoherenceCore, config: MachineConfig, files: Sequence[TraceFile], log: str
+) -> Iterator[LoggedCore]:
+    """Make what writes each reference to the file *log*, or to standard output.
+
+    Raises: InvalidArgumentError: it is a trace. OSError, with the file's name.
+    """
+    if log == STANDARD_INPUT:
+        yield LoggedCore(core, sys.stdout, config.processors, config.line_bytes)
+        click.echo()
+        return
+    if os.path.realpath(log) in {os.path.realpath(file.path) for file in files}:
+        raise InvalidArgumentError(f"--log {log!r}: is the trace itself, which would be lost")
+    try:
+        with open(log, "w") as out:
+            yield LoggedCore(core, out, config.processors, config.line_bytes)
+    except OSError as exc:
+        raise exc if exc.filename else OSError(exc.errno, exc.strerror, log) from exc
+
+
+def _say_what_is_missing(paths: Sequence[str]) -> None:
+    """Say which numbers the traces leave out: the next one's processor is not the one of its number."""
+    missing = missing_numbers(paths)
+    if missing:
+        more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+        shown = ", ".join(map(str, missing[:MISSING_SHOWN]))
+        click.echo(
+            f"k42fs: among the traces' numbers {shown}{more} are missing: processors are counted without them",
+            err=True,
+        )
+
+
 def _run(
-    files: Sequence[TraceFile], config: MachineConfig, core: CoherenceCore, writer: DinWriter | None
+    files: Sequence[TraceFile],
+    config: MachineConfig,
+    core: CoherenceCore | LoggedCore,
+    writer: DinWriter | None,
 ) -> TraceOutcome:
     on_records = writer.write if writer is not None else None
     with _progress(sum(file.bytes_total for file in files)) as on_progress:
@@ -228,6 +228,7 @@ def _print(
     found = {
         "traces": [file.name for file in files],
         "format": files[0].form,
+        "format_guessed": files[0].is_guess,
         **as_dict(outcome, config, core),
     }
     if output == "json":
@@ -239,67 +240,6 @@ def _print(
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        _print_label(found, values, is_error=True)
+        print_label(found, values, is_error=True)
         return
-    _print_text(found, config)
-    if found["model_preset"]:
-        click.echo()
-    _print_label(found, values)
-
-
-def _print_text(found: dict[str, Any], config: MachineConfig) -> None:
-    width = screen_width()
-    for line in wrapped(
-        f"{found['machine']}: {_count(found['processors'], 'processor')}, {found['protocol']},"
-        f" {found['interconnect']}; {_count(found['records'], 'record')} ({found['format']}),"
-        f" {found['cycles']} cycles",
-        width,
-    ):
-        click.echo(line)
-    for title, columns in _tables(found, config, width):
-        lines = list(aligned(_cells(found, columns), ">" * (len(columns) + 1), width))
-        click.echo(f"\n{title}")
-        for number, line in enumerate(lines):
-            is_total = number == len(lines) - 1 and len(found["per_cpu"]) > 1
-            click.echo(click.style(line, bold=number == 0 or is_total))
-    if found["error"]:
-        click.echo("\ncounted up to a bad line only")
-
-
-def _print_label(found: dict[str, Any], values: int, is_error: bool = False) -> None:
-    """Say how many of the *values* that the preset gives nobody has checked; nothing if there are none."""
-    labelled = found["model_preset"]
-    if labelled:
-        text = (
-            f"{len(labelled)} of the {values} values that {found['machine']} gives are unverified"
-            f" ({MODEL_PRESET}): figures are the model's, not a measurement of that machine"
-        )
-        for line in wrapped(text, screen_width()):
-            click.echo(line, err=is_error)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _tables(found: dict[str, Any], config: MachineConfig, width: int) -> Iterator[tuple[str, Columns]]:
-    """Yield title and columns of each table: sections that are one beside the other if they fit so."""
-    titles: list[str] = []
-    columns: Columns = ()
-    for title, section in SECTIONS:
-        more = tuple(column for column in section if column[0] != "l3_hits" or config.l3_bytes)
-        if columns and width_of(_cells(found, columns + more)) > width:
-            yield ", ".join(titles), columns
-            titles, columns = [], ()
-        titles.append(title)
-        columns += more
-    yield ", ".join(titles), columns
-
-
-def _cells(found: dict[str, Any], columns: Columns) -> list[list[str]]:
-    """Return a table: headers, a row per processor, a row for all if there are several."""
-    rows = [*found["per_cpu"], *([{"cpu": "all", **found["total"]}] if len(found["per_cpu"]) > 1 else [])]
-    return [
-        ["cpu", *(header for _, header in columns)],
-        *([str(row["cpu"]), *(str(row[key]) for key, _ in columns)] for row in rows),
-    ]
+    print_figures(found, config, values)

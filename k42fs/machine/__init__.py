@@ -30,6 +30,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     mutants.py        protocols with one thing left out, which that must notice
     protocol_pages.py     the protocols' tables as documentation
     reference_trace.py, reference_trace_files.py, trace_parse.pyx     traces: their formats and files
+    reference_trace_names.py     which file is which processor's
     blocks.py         file data: copies priced by the block
     thread.py         `th`: how methods charge the machine, three variants
     fast_threads.pyx  the same, compiled, for a compiled core
@@ -55,6 +56,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     fast_scheduler.pyx  the same, compiled
     runners.py        which threads and which driver a machine gets
     trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
+    reference_log.py     a line for each reference
     statistics.py     what happened, as one dictionary
     driver.py         Machine, which puts all this together
     validation/       experiments with known outcomes, on top of all this

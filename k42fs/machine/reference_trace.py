@@ -211,17 +211,39 @@ def detect(sample: Sequence[bytes]) -> Form | None:
     """Return the format that *sample*, some whole lines, is in by its first record; None if it is like none.
 
     Only text has a kind for its second word. din and cs4223 look alike, but only the latter writes 0x. If the
-    first record is none in the format it looks most like, what can be read of the others decides.
+    first record is none in the format it looks most like, or may be in two, what can be read of the others
+    decides.
     """
     lines = [text for text in sample if (words := text.split()) and not words[0].startswith(b"#")]
     if not lines:
         return None
     likely = _likeliest(lines)
-    if likely is not None and _readable(likely, lines[:1]):
+    if likely is not None and not _is_doubtful(lines[0]) and _readable(likely, lines[:1]):
         return likely
     counts = {form: _readable(form, lines) for form in FORMS}
     best: Form = max(FORMS, key=counts.__getitem__)
     return best if counts[best] > (counts[likely] if likely else 0) else likely
+
+
+def doubt(form: Form | None, sample: Sequence[bytes]) -> int | None:
+    """Return which of the lines of *sample*, taken for *form*, may be text with a mistake; None if that is clear.
+
+    Letters are kinds in text and hexadecimal in din, where anything may follow. A file is in doubt only if it
+    has no line that is din beyond that.
+    """
+    if form != "din":
+        return None
+    doubtful = [place for place, text in enumerate(sample) if _is_doubtful(text)]
+    others = [text for place, text in enumerate(sample) if place not in doubtful]
+    return doubtful[0] if doubtful and not _readable(form, others) else None
+
+
+def _is_doubtful(text: bytes) -> bool:
+    words = text.lower().split()
+    if len(words) < 2 or words[0].startswith(b"#"):
+        return False
+    is_letter = len(words[1]) == 1 and words[1].isalpha()
+    return is_letter and (len(words) > 2 or words[1].decode("latin-1") in KINDS)
 
 
 def _likeliest(lines: Sequence[bytes]) -> Form | None:

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import BinaryIO, Final, cast
 
 from k42fs.errors import InvalidArgumentError
 from k42fs.machine.config_rules import PROCESSORS_MAX
 from k42fs.machine.layout import RMW, WRITE
-from k42fs.machine.reference_trace import WORK, BadLineError, Form, Records, TraceError, detect, read_line
+from k42fs.machine.reference_trace import (
+    WORK,
+    BadLineError,
+    Form,
+    Records,
+    TraceError,
+    detect,
+    doubt,
+    read_line,
+)
 
 try:
     from k42fs.machine import trace_parse
@@ -30,15 +38,19 @@ PIECE_BYTES: Final = 1 << 18
 LINE_BYTES_MAX: Final = 4096
 """Longer lines are no trace: without a bound a binary file would be read whole in search of an end."""
 
+HEADER_BYTES_MAX: Final = 1 << 20
+"""A trace begins with no more comment than this."""
+
 SAMPLE_LINES: Final = 64
 GZIP_MAGIC: Final = b"\x1f\x8b"
+SHOWN: Final = 40
 FORM_NUMBERS: Final = {"din": 0, "cs4223": 1, "text": 2}
 
 
 class TraceFile:
     """One file of a trace. `bytes_read` counts bytes of the file itself, compressed or not, of `bytes_total`.
 
-    `processors`: records of others are errors (text only).
+    `processors`: records of others are errors (text only). `is_guess`: nobody said which format it is in.
     """
 
     def __init__(
@@ -65,7 +77,9 @@ class TraceFile:
         self._at_end = False
         self._broken: str | None = None  # why the file cannot be read to its end
         self._piece = self._next_piece()
-        self._is_guess = form is None
+        while not self._at_end and len(self._piece) < HEADER_BYTES_MAX and not _has_record(self._piece):
+            self._piece += self._next_piece()  # a last line without its newline is a piece of its own
+        self.is_guess = form is None
         self.form: Form = form or self._detect()
 
     @property
@@ -99,7 +113,7 @@ class TraceFile:
                 found = True
                 yield records
             if error is not None:
-                if self._is_guess and not found:
+                if self.is_guess and not found:
                     raise TraceError(
                         self.name,
                         error.line,
@@ -171,8 +185,16 @@ class TraceFile:
         return b""
 
     def _detect(self) -> Form:
-        sample = self._piece[: SAMPLE_LINES * LINE_BYTES_MAX].splitlines()[:SAMPLE_LINES]
+        sample = self._piece[: HEADER_BYTES_MAX + SAMPLE_LINES * LINE_BYTES_MAX].splitlines()
+        first = next((place for place, text in enumerate(sample) if _has_record(text)), 0)
+        sample = sample[: first + SAMPLE_LINES]
         form = detect(sample)
+        doubtful = doubt(form, sample)
+        if doubtful is not None:
+            self.close()
+            shown = ascii(sample[doubtful].strip()[:SHOWN].decode("latin-1"))
+            rule = "may be din, or text with a mistake: --format says which"
+            raise TraceError(self.name, self._line + doubtful, f"{shown} {rule}")
         if form is None:
             name, line = self.name, self._line
             self.close()
@@ -184,48 +206,32 @@ class TraceFile:
         return form
 
 
-def trace_paths(paths: Sequence[str]) -> list[str]:
-    """Return *paths* with each directory replaced by the traces in it, in the order of their numbers.
-
-    The traces in a directory are files whose names differ in a number only, which ends the name apart from
-    suffixes: p_0.data, p_1.data. Each may end in .gz besides.
-    Raises: InvalidArgumentError: a directory without any, with several such sets, or two of one number.
-    """
-    return [trace for path in paths for trace in (_traces_in(path) if os.path.isdir(path) else [path])]
-
-
-def _traces_in(folder: str) -> list[str]:
-    sets: dict[tuple[str, str], dict[int, str]] = {}
-    for file in sorted(Path(folder).iterdir()):
-        match = re.fullmatch(r"([^.]*?)(\d+)((?:\..*?)?)(?:\.gz)?", file.name)
-        if match and file.is_file():
-            numbered, number = sets.setdefault((match[1], match[3]), {}), int(match[2])
-            if number in numbered:
-                raise InvalidArgumentError(f"{file} and {numbered[number]} have the same number")
-            numbered[number] = str(file)
-    if not sets:
-        raise InvalidArgumentError(f"{folder} holds no traces: files such as NAME_0.data, NAME_1.data")
-    if len(sets) > 1:
-        first, second = (
-            os.path.basename(next(iter(numbered.values()))) for numbered in list(sets.values())[:2]
-        )
-        raise InvalidArgumentError(
-            f"{folder} holds files of several names ({first}, {second}), not one set of traces"
-            f" such as NAME_0.data, NAME_1.data: give the traces themselves"
-        )
-    (numbered,) = sets.values()
-    return [numbered[number] for number in sorted(numbered)]
+def _has_record(piece: bytes) -> bool:
+    return any(text.strip() and not text.lstrip().startswith(b"#") for text in piece.splitlines())
 
 
 class DinWriter:
     """Writes records as din, one file per processor: *path* itself if there is one, else PATH.0, PATH.1, ...
 
-    din knows loads and stores only: a read-modify-write becomes a store, sizes and work are left out. A path
-    that ends in .gz is gzipped (PATH.0.gz then).
+    din knows loads, stores and fetches only: a read-modify-write becomes a store, sizes and work are left out; of
+    a trace that *is_din* itself, work is fetches, which are written without their addresses. A path that ends in
+    .gz is gzipped (PATH.0.gz then).
     """
 
-    def __init__(self, path: str, processors: int, sources: Sequence[str] = ()) -> None:
-        """Open the files. Raises: InvalidArgumentError: one of them is among *sources*, which are being read."""
+    def __init__(self, path: str, processors: int, sources: Sequence[str] = (), is_din: bool = False) -> None:
+        """Open the files.
+
+        Raises: InvalidArgumentError: one of them is among *sources*, which are being read, or *path* is no place
+        for files. OSError: one cannot be opened.
+        """
+        self._is_din = is_din
+        if path in ("", "-") or os.path.isdir(path):
+            raise InvalidArgumentError(
+                f"--emit-din {path!r}: must name a file to write, not {_what_is(path)}"
+            )
+        if processors > 1 and os.path.exists(path) and not os.path.isfile(path):
+            rule = f"{processors} processors need as many files, which it is no name for"
+            raise InvalidArgumentError(f"--emit-din {path!r}: {rule}")
         is_gzip = path.endswith(".gz")
         stem = path[:-3] if is_gzip else path
         names = [stem if processors == 1 else f"{stem}.{cpu}" for cpu in range(processors)]
@@ -240,19 +246,37 @@ class DinWriter:
         ]
 
     def write(self, records: Records, cpu: int | None) -> None:
-        """Write *records*, all of processor *cpu*, or each of its own."""
+        """Write *records*, all of processor *cpu*, or each of its own. Raises OSError, with the file's name."""
         if cpu is not None:
-            text = b"".join(
-                b"%d %x\n" % (code in (WRITE, RMW), value)
-                for code, value in zip(records.codes, records.values, strict=True)
-                if code != WORK
-            )
-            self._files[cpu].write(text)
+            columns = zip(records.codes, records.values, strict=True)
+            text = b"".join(self._line(code, value) for code, value in columns)
+            self._put(cpu, text)
             return
         for place, code, value in zip(records.cpus, records.codes, records.values, strict=True):
-            if code != WORK:
-                self._files[place].write(b"%d %x\n" % (code in (WRITE, RMW), value))
+            self._put(place, self._line(code, value))
 
     def close(self) -> None:
-        for file in self._files:
-            file.close()
+        """Write what is left. Raises OSError, with the file's name."""
+        for place, file in enumerate(self._files):
+            with self._named(place):
+                file.close()
+
+    def _line(self, code: int, value: int) -> bytes:
+        if code == WORK:
+            return b"2 0\n" if self._is_din else b""
+        return b"%d %x\n" % (code in (WRITE, RMW), value)
+
+    def _put(self, place: int, text: bytes) -> None:
+        with self._named(place):
+            self._files[place].write(text)
+
+    @contextmanager
+    def _named(self, place: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, self.paths[place]) from exc
+
+
+def _what_is(path: str) -> str:
+    return {"": "nothing", "-": "standard output"}.get(path, "a directory")

@@ -20,13 +20,14 @@ from k42fs.machine.reference_trace import WORK, Records, TraceError
 
 if TYPE_CHECKING:
     from k42fs.machine.core import CoherenceCore
+    from k42fs.machine.reference_log import LoggedCore
     from k42fs.machine.reference_trace_files import TraceFile
 
 try:
     from k42fs.machine import trace_merge
     from k42fs.machine.fast_core import FastCore
 except ImportError:  # no compiler when k42fs was installed: the loops below do it
-    COMPILED: tuple[type, ...] = ()
+    COMPILED: tuple[type[CoherenceCore], ...] = ()
 else:
     COMPILED = (FastCore,)
 
@@ -60,7 +61,7 @@ class TraceOutcome:
     error: TraceError | None = field(default=None)
 
 
-def advance(core: CoherenceCore, streams: list[Stream], line_bytes: int, seed: int) -> Stream:
+def advance(core: CoherenceCore | LoggedCore, streams: list[Stream], line_bytes: int, seed: int) -> Stream:
     """Run *streams*, none of them dry, by lowest clock first until one is; return that one."""
     if isinstance(core, COMPILED):
         return trace_merge.advance(core, streams, line_bytes, seed)
@@ -89,7 +90,7 @@ def advance(core: CoherenceCore, streams: list[Stream], line_bytes: int, seed: i
 
 
 def run_in_order(
-    core: CoherenceCore, records: Records, clocks: list[int], work: list[int], line_bytes: int
+    core: CoherenceCore | LoggedCore, records: Records, clocks: list[int], work: list[int], line_bytes: int
 ) -> None:
     """Run *records*, which say whose they are, one after the other."""
     if isinstance(core, COMPILED):
@@ -117,7 +118,7 @@ def _pieces(addr: int, nbytes: int, line_bytes: int) -> Iterator[tuple[int, int]
 
 
 def run_files(
-    core: CoherenceCore,
+    core: CoherenceCore | LoggedCore,
     files: Sequence[TraceFile],
     processors: int,
     line_bytes: int,
@@ -169,7 +170,7 @@ def run_files(
 
 
 def run_file(
-    core: CoherenceCore,
+    core: CoherenceCore | LoggedCore,
     file: TraceFile,
     processors: int,
     line_bytes: int,

@@ -21,7 +21,8 @@ from k42fs.machine.reference_trace import (
     detect,
     read_line,
 )
-from k42fs.machine.reference_trace_files import PIECE_BYTES, DinWriter, TraceFile, trace_paths
+from k42fs.machine.reference_trace_files import PIECE_BYTES, DinWriter, TraceFile
+from k42fs.machine.reference_trace_names import missing_numbers, numbers_of, trace_paths
 
 Row = tuple[int | None, int, int, int]
 
@@ -104,6 +105,8 @@ def test_a_kernels_address_loses_its_highest_bit(tmp_path: Path, form: Form) -> 
 
 def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
     assert read(tmp_path, "0 r 4\n0 r 8") == [(0, READ, 4, 4), (0, READ, 8, 4)]
+    assert read(tmp_path, "# alone\n\n0 r 4") == [(0, READ, 4, 4)]
+    assert read(tmp_path, "# much of it\n" * 30_000 + "0 r 4") == [(0, READ, 4, 4)]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +248,30 @@ def test_the_format_is_found_out(lines: list[str], form: Form | None) -> None:
     assert detect([line.encode() for line in lines]) == form
 
 
+@pytest.mark.parametrize(
+    ("lines", "at"),
+    [
+        (["0 c -1"], 1),
+        (["0 a 64"], 1),
+        (["1 c"], 1),
+        (["# made by hand", "", "0 b 0x40 4"], 3),
+        (["0 c 1e9", "0 c 20", "1 c 4"], 1),
+        (["0 c 1e9", "1 c 4x"], 1),
+        (["0 b 0x40 4", "0 r 0x40"], 1),
+    ],
+)
+def test_text_with_a_mistake_is_not_taken_for_din(tmp_path: Path, lines: list[str], at: int) -> None:
+    with pytest.raises(TraceError, match="may be din, or text with a mistake") as caught:
+        read(tmp_path, "\n".join(lines))
+    assert caught.value.line == at
+
+
+def test_din_with_single_digits_is_din_where_another_line_is_clear(tmp_path: Path) -> None:
+    assert [row[2] for row in read(tmp_path, "0 c\n1 a first\n0 100\n")] == [0xC, 0x8, 0x100]
+    assert [row[2] for row in read(tmp_path, "0 c\n", "din")] == [0xC]
+    assert [row[2] for row in read(tmp_path, "0 4\n0 8 eight\n")] == [4, 8]
+
+
 def test_a_format_that_was_found_out_is_named_where_the_first_record_is_bad(tmp_path: Path) -> None:
     with pytest.raises(
         TraceError, match=r"trace:1: kind 'q' is none of .*taken for text; --format names another"
@@ -346,6 +373,30 @@ def test_a_directory_stands_for_the_numbered_files_in_it(tmp_path: Path) -> None
         trace_paths([str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    ("given", "ordered"),
+    [
+        ([f"d/t_{n}.data" for n in (0, 1, 10, 11, 2, 9)], [f"d/t_{n}.data" for n in (0, 1, 2, 9, 10, 11)]),
+        (["out.10.gz", "out.9", "out.0"], ["out.0", "out.9", "out.10.gz"]),
+        (["run2/p10", "run2/p9"], ["run2/p9", "run2/p10"]),
+        (["p10/t10.din", "p9/t9.din"], ["p9/t9.din", "p10/t10.din"]),
+        (["b.din", "a.din"], ["b.din", "a.din"]),
+        (["p2/t1", "p1/t2"], ["p2/t1", "p1/t2"]),  # two numbers, which say different things
+        (["t_01", "t_1", "t_0"], ["t_01", "t_1", "t_0"]),  # two of one number
+        (["t_1", "t_1"], ["t_1", "t_1"]),
+        (["-"], ["-"]),
+    ],
+)
+def test_files_that_differ_in_a_number_are_in_its_order(given: list[str], ordered: list[str]) -> None:
+    assert trace_paths(given) == ordered
+
+
+def test_missing_numbers_are_those_in_between() -> None:
+    assert missing_numbers(["t_1", "t_5", "t_3"]) == [2, 4]
+    assert missing_numbers(["t_1", "t_2"]) == missing_numbers(["a", "b"]) == missing_numbers(["t_7"]) == []
+    assert numbers_of(["t_1.data", "t_10.data"]) == [1, 10]
+
+
 @pytest.mark.parametrize("other", ["q_0.data", "p_0.log"])
 def test_a_directory_of_other_numbered_files_is_refused(tmp_path: Path, other: str) -> None:
     for name in ("p_0.data", "p_1.data", other):
@@ -375,6 +426,31 @@ def test_what_is_written_as_din_reads_as_the_same_loads_and_stores(tmp_path: Pat
         found.append([(code, value) for _, code, value, _ in everything(file)])
         file.close()
     assert found == [[(READ, 0x100)], [(WRITE, 0x200), (WRITE, 0x300)]]
+
+
+def test_fetches_of_a_din_trace_are_written_as_fetches(tmp_path: Path) -> None:
+    records = Records()
+    for line in (b"2 400", b"0 100", b"2 404"):
+        read_line("din", line, records)
+    writer = DinWriter(str(tmp_path / "out"), 1, is_din=True)
+    writer.write(records, 0)
+    writer.close()
+    assert (tmp_path / "out").read_text() == "2 0\n0 100\n2 0\n"
+
+
+def test_what_is_no_place_for_files_is_refused(tmp_path: Path) -> None:
+    for path in ("-", "", str(tmp_path)):
+        with pytest.raises(InvalidArgumentError, match="must name a file to write"):
+            DinWriter(path, 1)
+    with pytest.raises(InvalidArgumentError, match="/dev/full': 3 processors need as many files"):
+        DinWriter("/dev/full", 3)
+    writer = DinWriter("/dev/full", 1)
+    records = Records()
+    read_line("din", b"0 100", records)
+    writer.write(records, 0)
+    with pytest.raises(OSError, match="No space left") as caught:
+        writer.close()
+    assert caught.value.filename == "/dev/full"
 
 
 def test_one_processor_is_written_to_one_file(tmp_path: Path) -> None:
