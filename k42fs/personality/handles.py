@@ -1,17 +1,33 @@
-"""Open handles: the numbers the kernel gives back, and what was opened under each."""
+"""Open handles: the numbers the kernel gives back, and what was opened under each.
+
+Each is a cross-domain handle (objects/xhandle.py): its number is the XHandle, its client the process that opened it,
+its client data the `Handle` here. The kernel alone presents numbers, on behalf of whoever has the descriptor by then,
+and does not say who that is; so what may be done with one is a right of anybody's. It also gives back the handles of
+processes that die, one by one; a handle that it gives back late, or twice, has a sequence number that is over.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from k42fs.errors import BadHandleError
 from k42fs.ids import VP, Ref
+from k42fs.objects.xhandle import SEQUENCE_BITS, SEQUENCE_MASK, HandleList, Rights, XHandleTable
 from k42fs.personality.nodes import Node
 from k42fs.servers.credentials import Creds
 from k42fs.servers.fs_file import NO_REF
 
+if TYPE_CHECKING:
+    from k42fs.objects.cosmgr import COSMgr
+
 T = TypeVar("T")
+
+CLOSED_MAX: Final = 256
+"""Closed handles that may wait for the next request: looking at `.k42` alone is to change no figure."""
+
+DIRECTORY_RIGHTS: Final = Rights.LOOKUP | Rights.READ
+READ_WRITE: Final = Rights.READ | Rights.WRITE
 
 
 @dataclass(slots=True)
@@ -29,32 +45,64 @@ class Handle(Generic[T]):
 class HandleTable:
     """Numbers to handles. A number is never given twice, so a late request on a closed one is refused."""
 
-    def __init__(self) -> None:
-        self._by_number: dict[int, Handle[object]] = {}
-        self._next = 1
+    def __init__(self, cos: COSMgr) -> None:
+        self.table = XHandleTable(cos)
+        self._entries = self.table.entries
+        self._by_tree: dict[Ref, HandleList] = {}
 
     def add(self, vp: VP, creds: Creds, node: Node | None, opened: object) -> Handle[object]:
         """Enter a new open; return its handle, whose `number` goes to the kernel."""
-        number = self._next
-        self._next = number + 1
-        handle = self._by_number[number] = Handle(
-            number, vp, creds, NO_REF if node is None else node.tree, node, opened
+        tree = NO_REF if node is None else node.tree
+        handle = Handle(0, vp, creds, tree, node, opened)
+        exported = self._by_tree.get(tree)
+        if exported is None:
+            exported = self._by_tree[tree] = HandleList(f"server {tree}")
+        handle.number = self.table.publish(
+            self.table.reserve(),
+            getattr(opened, "ref", tree),
+            exported,
+            creds.pid,
+            Rights.NONE,
+            user_rights=(READ_WRITE if node is None else _rights(opened)) | Rights.GLOBAL_HANDLE,
+            client_data=handle,
         )
         return handle
 
-    def __getitem__(self, number: int) -> Handle[object]:
-        try:
-            return self._by_number[number]
-        except KeyError:
-            raise BadHandleError(f"handle {number} is not open") from None
+    def __getitem__(self, number: int) -> Handle[Any]:
+        index = (
+            number >> SEQUENCE_BITS
+        )  # `XHandleTable.find`, without a call: every read and write comes by here
+        if index < len(self._entries):
+            entry = self._entries[index]
+            if entry.is_valid and entry.sequence == number & SEQUENCE_MASK:
+                handle: Handle[Any] = entry.client_data
+                return handle
+        raise BadHandleError(f"handle {number} is not open")
 
     def remove(self, number: int) -> None:
         """Close *number*."""
-        del self._by_number[number]
+        entry = self.table.find(number)
+        self.table.free(entry)
+        exported = entry.exported
+        if exported is not None and not exported.entries:
+            del self._by_tree[entry.client_data.tree]
 
     def __len__(self) -> int:
-        return len(self._by_number)
+        return len(self.table)
+
+    @property
+    def has_many_closed(self) -> bool:
+        """Whether the clean-up daemons should run only so that closed handles can be used again."""
+        return self.table.removed > CLOSED_MAX
 
     def count_for_tree(self, tree: int) -> int:
         """Return how many handles are open on files of the server *tree*."""
-        return sum(handle.tree == tree for handle in self._by_number.values())
+        return len(self._by_tree.get(Ref(tree), ()))
+
+
+def _rights(opened: object) -> Rights:
+    """Return what the descriptor was opened for."""
+    is_readable, is_writable = getattr(opened, "is_readable", None), getattr(opened, "is_writable", None)
+    if is_readable is None or is_writable is None:
+        return DIRECTORY_RIGHTS
+    return (Rights.READ if is_readable else Rights.NONE) | (Rights.WRITE if is_writable else Rights.NONE)

@@ -208,12 +208,18 @@ async def _clean_up(operations: Operations) -> None:
         served = operations.requests
         await trio.sleep(IDLE_CLEANUP_SECONDS if is_idle else CLEANUP_SECONDS)
         is_sweep_due = trio.current_time() - last_sweep > SWEEP_SECONDS
-        if is_idle and not (operations.cos.pending or operations.system.is_ending_servers or is_sweep_due):
+        waits = (
+            operations.cos.pending
+            or operations.system.is_ending_servers
+            or operations.handles.has_many_closed
+        )
+        if is_idle and not (waits or is_sweep_due):
             continue
         if is_sweep_due:
             last_sweep = trio.current_time()
         for vp in list(operations.cos.ring):
             await operations.clean_up(vp)
+        operations.handles.table.collect()
 
 
 def _device_at(path: str) -> str | None:

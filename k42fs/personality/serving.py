@@ -57,7 +57,7 @@ class Serving:
         self.machine = machine
         self.cos = cos
         self.callers = CallerTable(machine.config.processors)
-        self.handles = HandleTable()
+        self.handles = HandleTable(cos)
         self.last_vp = VP(0)
         self.requests = 0
         self.served: defaultdict[str, int] = defaultdict(int)

@@ -22,9 +22,8 @@ from k42fs.objects.mediator import MediatorRoot
 from k42fs.objects.swap import Swap
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.fs_file import FSFile
-from k42fs.servers.makers import default_policy
 from k42fs.servers.name_tree import NameTree
-from k42fs.servers.object_policy import Kind
+from k42fs.servers.object_policy import ObjectPolicy
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.ramfs.filesystem import RamFS
 
@@ -35,6 +34,10 @@ EVENTS: Final = 1 << 14
 
 TEXT: Final = b"0123456789"
 O_APPEND: Final = os.O_APPEND | os.O_RDWR
+
+
+class NotConformingError(Exception):
+    """An implementation told its clients, or left, what it must not."""
 
 
 @dataclass
@@ -54,12 +57,9 @@ class Model:
 class Scene:
     """`d` with the directory `e` and the files `f`, which every client has open twice, and `g`."""
 
-    def __init__(self, chosen: dict[Kind, str]) -> None:
-        self.machine = Machine(MachineConfig(processors=3, ring_events=EVENTS))
+    def __init__(self, policy: ObjectPolicy, seed: int = 0) -> None:
+        self.machine = Machine(MachineConfig(processors=3, ring_events=EVENTS, seed=seed))
         self.cos = COSMgr(self.machine)
-        policy = default_policy()
-        for kind, name in chosen.items():
-            policy.choose(kind, name)
         self.tree = NameTree(self.cos, RamFS(self.machine), policy=policy)
         self.d: FSFile
         self.e: FSFile
@@ -106,13 +106,9 @@ class Scene:
         cache: Ref = root.speaker.cache_ref
         return cache
 
-    def start(self, operations: tuple[Operation, Operation]) -> int:
-        """Let the clients begin at one time; what time that is."""
-        start = self.machine.now
-        for client, operation in enumerate(operations):
-            self.machine.processors[client].idle_until(start)
-            self.machine.spawn(VP(client), self._client, client, operation)
-        return start
+    def start_one(self, client: int, operation: Operation) -> None:
+        """Let a client begin, at its processor's time."""
+        self.machine.spawn(VP(client), self._client, client, operation)
 
     async def _client(self, th: Thread, client: int, operation: Operation) -> None:
         try:
@@ -142,7 +138,8 @@ class Scene:
         self.machine.check()
         for proc in self.machine.processors:
             for ref in proc.ltt:
-                assert not isinstance(self.cos.root_at(ref), MediatorRoot), "a mediator is still there"
+                if isinstance(self.cos.root_at(ref), MediatorRoot):
+                    raise NotConformingError(f"a mediator is still in the entry of {ref}")
         found: list[Any] = []
 
         async def look(th: Thread) -> None:
@@ -172,7 +169,8 @@ class Scene:
 
         self._run(VP(0), close)
         for file in (self.e, self.f):
-            assert bool(file.nlink) or not file.obj_ref, "a dead inode has an object"
+            if not file.nlink and file.obj_ref:
+                raise NotConformingError(f"{file!r} is dead and has an object")
 
 
 class Operation(NamedTuple):
@@ -321,7 +319,10 @@ OPERATIONS: Final = (
 )
 
 
-def outcomes(operations: tuple[Operation, Operation]) -> list[tuple[list[object], tuple[Any, ...]]]:
+Pair = tuple[Operation, Operation]
+
+
+def outcomes(operations: Pair) -> list[tuple[list[object], tuple[Any, ...]]]:
     """What the clients may be told, and what may be there then: one for each order of the two operations."""
     found = []
     for order in ((0, 1), (1, 0)):
@@ -331,3 +332,46 @@ def outcomes(operations: tuple[Operation, Operation]) -> list[tuple[list[object]
             answers[client] = operations[client].expect(model, client)
         found.append((answers, model.state()))
     return found
+
+
+def run_in_turn(scene: Scene, pair: Pair) -> None:
+    """Run the two operations one after the other.
+
+    Raises: NotConformingError: what was told, or is there, is not what the model says.
+    """
+    for client, operation in enumerate(pair):
+        scene.start_one(client, operation)
+        scene.machine.run()
+    found = (scene.answers, scene.state())
+    if found != outcomes(pair)[0]:
+        raise NotConformingError(
+            f"{pair[0].name}, then {pair[1].name}: {found}, but expected {outcomes(pair)[0]}"
+        )
+
+
+def run_at_once(scene: Scene, pair: Pair, swap: tuple[str, str, int] | None = None) -> list[int]:
+    """Run the two operations at one time; return the times, from their start on, at which anything was done.
+
+    *swap*: the kind of object that is swapped meanwhile, for which implementation, and when.
+
+    Raises: NotConformingError: neither order of the two would have told and left this, or the swap hangs.
+    """
+    start = scene.machine.now
+    if swap is not None:
+        kind, new, at = swap
+        scene.swap_at(start + at, scene.ref_of(kind), new)
+    for client, operation in enumerate(pair):
+        scene.machine.processors[client].idle_until(start)
+        scene.start_one(client, operation)
+    scene.machine.run()
+    times = [clock - start for clock in scene.event_times(start)]
+    found = (scene.answers, scene.state())
+    where = f"{pair[0].name} beside {pair[1].name}" + (f", swap of {swap}" if swap is not None else "")
+    if found not in outcomes(pair):
+        raise NotConformingError(f"{where}: {found} is what neither order gives: {outcomes(pair)}")
+    if swap is not None and (scene.swap is None) != bool(scene.refusal):
+        raise NotConformingError(f"{where}: {scene.refusal or 'nothing came of it'}")
+    if scene.swap is not None and not scene.swap.is_done:
+        raise NotConformingError(f"{where}: the swap hangs in {scene.swap.state}")
+    scene.close()
+    return times

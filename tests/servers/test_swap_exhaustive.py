@@ -18,10 +18,9 @@ from typing import Final
 
 import pytest
 
+from k42fs.servers.makers import default_policy
 from k42fs.servers.object_policy import Kind
-from tests.servers.swap_schedules import OPERATIONS, Operation, Scene, outcomes
-
-Pair = tuple[Operation, Operation]
+from k42fs.workloads.schedules import OPERATIONS, Pair, Scene, run_at_once, run_in_turn
 
 WAYS: Final[tuple[tuple[Kind, str, str], ...]] = (
     ("DirObject", "locked", "distributed"),
@@ -37,44 +36,25 @@ PAIRS: Final[tuple[Pair, ...]] = tuple(product(OPERATIONS, OPERATIONS))
 SAMPLE: Final = 17
 
 
-def run(pair: Pair, way: tuple[Kind, str, str], at: int | None) -> tuple[Scene, list[int]]:
-    """Run two operations, with a swap *at* a time after their start; the scene, and the times of all events."""
-    kind, old, new = way
-    scene = Scene({kind: old})
-    ref = scene.ref_of(kind)
-    start = scene.start(pair)
-    if at is not None:
-        scene.swap_at(start + at, ref, new)
-    scene.machine.run()
-    times = [clock - start for clock in scene.event_times(start)]
-    where = f"{pair[0].name} | {pair[1].name}, {kind} from {old} to {new} at {at}"
-    found = (scene.answers, scene.state())
-    assert found in outcomes(pair), f"{where}: {found} is none of {outcomes(pair)}"
-    if at is not None:
-        assert scene.swap is not None or scene.refusal, f"{where}: nothing came of the swap"
-        if scene.swap is not None:
-            assert scene.swap.is_done, f"{where}: {scene.swap.state}"
-    scene.close()
-    return scene, times
+def scene_of(way: tuple[Kind, str, str]) -> Scene:
+    policy = default_policy()
+    policy.choose(way[0], way[1])
+    return Scene(policy)
 
 
 def schedules(pairs: tuple[Pair, ...], ways: tuple[tuple[Kind, str, str], ...], step: int) -> Iterator[str]:
     """Run every *step*-th schedule; yield what became of each swap."""
     for pair, way in product(pairs, ways):
-        _, times = run(pair, way, None)
-        for at in times[::step]:
-            scene, _ = run(pair, way, at)
+        for at in run_at_once(scene_of(way), pair)[::step]:
+            scene = scene_of(way)
+            run_at_once(scene, pair, (way[0], way[2], at))
             yield "refused" if scene.swap is None else scene.swap.state
 
 
 def test_each_order_of_two_operations_can_be_told_from_the_model() -> None:
     """The model itself, where the two run one after the other."""
     for pair in PAIRS:
-        scene = Scene({})
-        for client, operation in enumerate(pair):
-            scene.machine.spawn(scene.machine.processors[client].vp, scene._client, client, operation)
-            scene.machine.run()
-        assert (scene.answers, scene.state()) == outcomes(pair)[0], f"{pair[0].name}, then {pair[1].name}"
+        run_in_turn(Scene(default_policy()), pair)
 
 
 @pytest.mark.parametrize("number", range(len(WAYS)))
