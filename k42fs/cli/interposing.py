@@ -32,10 +32,10 @@ def attach(mount: str, arbiter: Sequence[str], wanted: str) -> None:
 def release(mount: str, which: str) -> None:
     """Take an arbiter away, or all of them."""
     control = control_directory(mount, MEND)
-    before = {each["number"] for each in _read(control)}
+    before = [each["number"] for each in _read(control)]
     _ask(control, f"release {which}")
-    gone = before - {each["number"] for each in _read(control)}
-    click.echo(f"released {', '.join(map(str, sorted(gone))) or 'nothing'}")
+    left = [each["number"] for each in _read(control)]
+    click.echo(f"released {', '.join(str(number) for number in before if number not in left) or 'nothing'}")
 
 
 def _wanted(word: str) -> str:
