@@ -66,9 +66,8 @@ def run_command(
         except BaseException:
             _end_early(trace)
             raise
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # an impatient Ctrl-C must not leave a recording that nobody ends
+        # An impatient Ctrl-C must not leave a recording that nobody ends.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         lines, is_whole = _stop(trace, wanted, output)
     for line in lines:
         click.echo(f"k42fs: {line}", err=True)
@@ -95,9 +94,19 @@ def _place(output: str) -> Iterator[str]:
     if enclosing_k42fs(output) is None:
         yield os.path.abspath(output)
         return
-    with tempfile.TemporaryDirectory(prefix="k42fs-trace-") as temporary:
+    temporary = tempfile.mkdtemp(prefix="k42fs-trace-")
+    try:
         yield temporary
-        shutil.copytree(temporary, output, dirs_exist_ok=True)
+        try:
+            shutil.copytree(temporary, output, dirs_exist_ok=True)
+        except OSError as exc:  # the mount is full, or has died: what was recorded must not go with it
+            reason = exc.strerror or "not all of it could be written"
+            kept, temporary = temporary, ""
+            shutil.rmtree(output, ignore_errors=True)
+            raise K42Error(f"{output}: {reason}; the recording is in {kept}") from None
+    finally:
+        if temporary:
+            shutil.rmtree(temporary)
 
 
 def _run(trace: LiveTrace, command: Sequence[str]) -> int:

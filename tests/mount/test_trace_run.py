@@ -122,6 +122,19 @@ def test_a_recording_asked_for_in_the_mount_is_put_there_afterwards(mount: K42Mo
     assert names(top) == {b"file", b"t"}
 
 
+def test_a_recording_that_does_not_fit_into_the_mount_is_kept_outside(
+    new_mount: Callable[..., K42Mount], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    mount = new_mount("model=full,processors=8,size=256k")
+    said = in_directory(mount.path, "trace", "run", "-o", "t", "--", "touch", "file", status=1)
+    (kept,) = tmp_path.iterdir()
+    assert f"the recording is in {kept}" in said
+    check_readable(kept)
+    assert names(mount.path) == {b"file"}
+    mount.stop()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_command_and_the_recording(
     mount: K42Mount, tmp_path: Path, number: signal.Signals
