@@ -104,7 +104,7 @@ ROWS: Final = (
 
 def other_simulator() -> Iterator[float]:
     """Run the trace of one processor through pycachesim's two levels: ImportError where that is not installed."""
-    from cachesim import Cache, CacheSimulator, MainMemory  # type: ignore[import-not-found,unused-ignore]
+    from cachesim import Cache, CacheSimulator, MainMemory  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     memory = MainMemory()
     l2 = Cache("L2", 1024, 8, 64, "LRU")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
-PARTITIONS: Final = 64
+PARTITIONS: Final = 256
 BUCKETS: Final = 8
 PARTITION: Final = Layout("CachePartition", Kind.GLOBAL_PADDED, lock=16, count=8, pages=BUCKETS * 8)
 GO: Final = CACHE.script("go", "r:file r:pages", work=20)
