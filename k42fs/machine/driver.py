@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k42fs.ids import VP
@@ -325,7 +326,7 @@ class Machine:
 
     # --- looking at it
 
-    @property
+    @cached_property
     def tracer(self) -> Tracer:
         """What records events of this machine."""
         return self.trace.tracer
