@@ -137,3 +137,6 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

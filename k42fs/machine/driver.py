@@ -16,10 +16,12 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from k42fs.ids import VP
 from k42fs.machine.blocks import BlockTraffic
+from k42fs.machine.config import MachineConfig
+from k42fs.machine.config_rules import refusal
 from k42fs.machine.core import NEVER
 from k42fs.machine.cores import make_core
 from k42fs.machine.hand_offs import HandOffs
@@ -42,10 +44,13 @@ from k42fs.machine.trace import ENTER, LOCK_GRANT, UNBLOCK, lines
 from k42fs.machine.watch import Watchers
 
 if TYPE_CHECKING:
-    from k42fs.machine.config import MachineConfig
     from k42fs.machine.tracing.tracer import Tracer
 
 T = TypeVar("T")
+
+
+async def _nothing() -> None:
+    """What a thread does that was given nothing to do."""
 
 
 class Machine:
@@ -64,6 +69,11 @@ class Machine:
         live: bool = False,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """Make it. Raises ConfigError: *config* is none, or there is no such *model*."""
+        if not isinstance(config, MachineConfig):
+            raise refusal("config", config, "must be a MachineConfig, such as preset('dir-1024')")
+        if model not in get_args(Model):
+            raise refusal("model", model, f"must be one of {', '.join(get_args(Model))}")
         self.config = config
         self.model = model
         self.live = live
@@ -190,9 +200,18 @@ class Machine:
         """Make a thread on *vp* for ``fn(th, *args)``. `run` does not wait for a *daemon*.
 
         *pid*: the process it is of, in the trace; 0: one of its own, or the base server's if it is a daemon.
+        Raises: ConfigError: no such processor, or *fn* is no coroutine function (it has been called then).
         """
         assert not self.live, "a live machine takes operations, not threads"
-        return self._scheduler.spawn(vp, fn, args, daemon, name, pid)
+        if type(vp) is not int or not 0 <= vp < self.config.processors:
+            raise refusal("vp", vp, f"must be from 0 to {self.config.processors - 1}")
+        if not callable(fn):
+            raise refusal("fn", fn, "must be a coroutine function, async def fn(th, ...)")
+        th = self._scheduler.spawn(vp, fn, args, daemon, name, pid)
+        if not hasattr(th.coro, "send"):
+            th.coro = _nothing()
+            raise refusal("fn", fn, "must be a coroutine function, async def fn(th, ...)")
+        return th
 
     def run(self) -> None:
         """Run all threads to their ends in order of virtual time. Raises DeadlockError, or what a thread

@@ -23,6 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from k42fs.ids import Addr
+from k42fs.machine.config_rules import refusal
 from k42fs.machine.layout import WORD_BYTES, Kind, Layout
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Memory:
         """Take a block for *layout* (or of that many bytes) near processor *vp*.
 
         *owner* is named in statistics if it has `label()`; it is kept alive until the block is freed.
+        Raises: ConfigError: no such processor, or fewer bytes than one.
         """
         if isinstance(layout, Layout):
             form, wanted = layout, (vp, layout, kind)
@@ -178,7 +180,11 @@ class Memory:
         return addr, WORD_BYTES, _label(block), f"+{addr - start}"
 
     def _source(self, vp: int, size: int, kind: Kind) -> tuple[list[Addr], int, Kind]:
-        """Return the pool for such blocks, with the size and the kind that they have."""
+        """Return the pool for such blocks, with the size and the kind that they have. Raises ConfigError."""
+        if not 0 <= vp < self._config.processors:
+            raise refusal("vp", vp, f"must be from 0 to {self._config.processors - 1}")
+        if size < 1:
+            raise refusal("bytes", size, "must be at least 1")
         if size < self._line_bytes and kind is Kind.GLOBAL_PADDED:
             size = self._line_bytes
         size = _rounded(size)

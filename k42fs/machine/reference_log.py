@@ -2,7 +2,7 @@
 
 `LoggedCore` stands before a core and does one reference after the other through the core's public interface; the
 compiled loops, which would not see it, leave such a one alone. It asks the core before and after each reference:
-some 50,000 references a second, and the same figures as without it.
+some 20,000 references a second, and the same figures as without it.
 """
 
 from __future__ import annotations
