@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from errno import EIO, ENOSPC, ETIMEDOUT
 from typing import Any
 
@@ -171,6 +173,77 @@ def test_a_swap_that_is_over_in_time_is_never_aborted() -> None:
     clock.ns = 100 * SECOND
     expire(lab)
     assert swap.state == "completed"
+
+
+@dataclass
+class Nap:
+    """What a thread asks of the host."""
+
+    seconds: float
+
+    def __await__(self) -> Generator[None, None, None]:
+        raise AssertionError("the host of the test awaits nothing")
+
+
+class Host:
+    """A host's event loop of which the test decides how far its time has come."""
+
+    def __init__(self, lab: SwapLab, clock: Clock) -> None:
+        self.clock = clock
+        self.asleep: list[tuple[int, Callable[[object, BaseException | None], None]]] = []
+        lab.machine.host(self.outside, Nap)
+
+    def outside(self, nap: Any, done: Callable[[object, BaseException | None], None]) -> None:  # noqa: ANN401
+        self.asleep.append((self.clock.ns + round(nap.seconds * SECOND), done))
+
+    def advance(self, ns: int) -> None:
+        """Let time pass, and wake who has slept long enough."""
+        self.clock.ns += ns
+        due = [done for at, done in self.asleep if at <= self.clock.ns]
+        self.asleep = [each for each in self.asleep if each[0] > self.clock.ns]
+        for done in due:
+            done(None, None)
+
+
+def watched(lab: SwapLab) -> tuple[Swap, Suspended, Suspended]:
+    """Bring a swap to BLOCK with one call inside and one that waits, by calls that do not sleep themselves."""
+    for vp in (0, 1):
+        lab.call_on(vp, lab.ref, "value")
+    passer = lab.enter(1)
+    swap = lab.switch(0)
+    inside = lab.begin(3, "stay")
+    lab.leave(passer)
+    assert swap.state == "block"
+    return swap, inside, lab.begin(0, "value")
+
+
+def test_live_the_watchdog_keeps_the_deadline_though_nobody_calls() -> None:
+    lab, clock = timed_lab()
+    host = Host(lab, clock)
+    swap, inside, waiting = watched(lab)
+    assert len(host.asleep) == 1, "one watchdog"
+    host.advance(SECOND // 2)
+    assert not waiting.done
+    host.advance(SECOND)
+    assert (swap.state, swap.reason) == ("aborted", "1 call(s) inside have not returned")
+    assert waiting.result() == 0
+    assert host.asleep == [], "nothing is left to watch"
+    assert not inside.done
+    lab.open()
+    assert inside.result() == "old"
+    lab.assert_settled()
+
+
+def test_live_a_watchdog_that_has_nothing_left_to_watch_ends() -> None:
+    lab, clock = timed_lab()
+    host = Host(lab, clock)
+    swap, _, waiting = watched(lab)
+    lab.open()
+    host.advance(1000)  # the import sleeps
+    assert (swap.state, waiting.result()) == ("completed", 0)
+    host.advance(2 * SECOND)
+    assert host.asleep == []
+    lab.assert_settled()
 
 
 # In virtual time

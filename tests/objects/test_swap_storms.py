@@ -13,7 +13,7 @@ import pytest
 from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, SwapAbortedError
 from k42fs.ids import VP, Ref
 from k42fs.machine.config import MachineConfig
-from k42fs.machine.driver import Machine
+from k42fs.machine.driver import Machine, Model
 from k42fs.machine.locks import FairBLock
 from k42fs.machine.thread import Thread
 from k42fs.objects import COSMgr, Rep, SingleRepRoot
@@ -28,9 +28,9 @@ PERIOD = 50_000
 class Storm:
     """A deterministic machine with clean-up daemons, and threads that make calls until told to stop."""
 
-    def __init__(self, seed: int, processors: int = 4) -> None:
-        self.machine = Machine(MachineConfig(processors=processors, seed=seed))
-        self.cos = COSMgr(self.machine)
+    def __init__(self, seed: int, processors: int = 4, model: Model = "full", debug: bool = False) -> None:
+        self.machine = Machine(MachineConfig(processors=processors, seed=seed), model)
+        self.cos = COSMgr(self.machine, debug=debug)
         self.rng = Random(seed)
         self.outcomes: Counter[str] = Counter()
         for vp in range(processors):
@@ -71,9 +71,19 @@ class Storm:
         self.machine.check()
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_invariant_18_no_increment_is_lost_or_counted_twice_whatever_is_swapped_when(seed: int) -> None:
-    storm = Storm(seed)
+HOW: list[tuple[int, Model, bool]] = [
+    *((seed, "full", False) for seed in range(20)),
+    *((seed, "full", True) for seed in range(4)),
+    *((seed, "calls", False) for seed in range(2)),
+    *((seed, "off", True) for seed in range(2)),
+]
+
+
+@pytest.mark.parametrize(("seed", "model", "debug"), HOW)
+def test_invariant_18_no_increment_is_lost_or_counted_twice_whatever_is_swapped_when(
+    seed: int, model: Model, debug: bool
+) -> None:
+    storm = Storm(seed, model=model, debug=debug)
     cos, rng = storm.cos, storm.rng
     ref = SingleRepRoot(cos, SharedCounter(cos, VP(0), 100)).ref
     each, adders = 50, 8
