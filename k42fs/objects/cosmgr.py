@@ -20,7 +20,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.errors import DeletedObjectError
 from k42fs.ids import VP, Addr, Ref
@@ -177,6 +177,14 @@ class COSMgr:
         return self.token.generation.elapsed(marker)
 
     # Refs and calls
+
+    async def call(self, th: Thread, ref: Ref, method: str, *args: object) -> Any:
+        """Call *method* of the object behind *ref* as a front end does: *th* is active for as long as it takes."""
+        self.activate(th)
+        try:
+            return await getattr(th.deref(ref), method)(th, *args)
+        finally:
+            self.deactivate(th)
 
     def publish(self, vp: VP, root: MissHandler, at: WellKnown | None) -> Ref:
         """Install *root* in the global table under a new ref owned by *vp*, or under a well-known one."""

@@ -41,20 +41,18 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from k42fs.ids import VP, Addr
 from k42fs.machine.layout import READ, WRITE, Layout
 from k42fs.objects.implementations import Implementation, register
-from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType
 from k42fs.servers.credentials import Creds
 from k42fs.servers.file_cache import PAGE, Frames, free_frames, new_frames
 from k42fs.servers.file_client import ASK, RECORD, TELL, WORK, FileClient, UseType
 from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.server_file import SERVER_FILE, FileState, ServerFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 SMALL_MAX: Final = 4 * PAGE
@@ -93,7 +91,9 @@ class ExclusiveServerFile(ServerFile):
     async def release(self, th: Thread, of: OpenFile) -> bool:
         """Close an open; whether the object is idle now and may join a free list."""
         client: FileClient | None = of.client
-        if client is not None and client.stream.holder is not None:  # it is in an operation, of another thread
+        if (
+            client is not None and client.stream.holder is not None
+        ):  # it is in an operation, of another thread
             await client.stream.acquire(th)
             client.use = UseType.LAZY_INIT
             client.stream.release(th)
@@ -357,13 +357,11 @@ def _give_streams(th: Thread, clients: list[FileClient]) -> None:
         client.stream.release(th)
 
 
-def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
-    old = old_root.speaker
-    return SingleRepRoot(cos, ExclusiveServerFile(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
-
-
 register(
     Implementation(
-        "ServerFile", "exclusive", _make, "one client at a time owns it; small files in its buffer"
+        "ServerFile",
+        "exclusive",
+        replacer(ExclusiveServerFile),
+        "one client at a time owns it; small files in a window",
     )
 )

@@ -24,15 +24,13 @@ from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import READ, WRITE, Kind, Layout
 from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
-from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import mem_trace
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.one_rep import replacer
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 PAGE: Final = 4096
@@ -215,9 +213,4 @@ def free_frames(tree: FileSystemGlobal, th: Thread, frames: Frames) -> None:
     tree.memory.free(th.vp, frames.addr)
 
 
-def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
-    old = old_root.speaker
-    return SingleRepRoot(cos, FileCache(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
-
-
-register(Implementation("FileCache", "single", _make, "one lock around one page hash"))
+register(Implementation("FileCache", "single", replacer(FileCache), "one lock around one page hash"))

@@ -20,7 +20,6 @@ from k42fs.ids import VP, Addr
 from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
-from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import mem_trace
 from k42fs.servers.file_cache import (
@@ -36,11 +35,10 @@ from k42fs.servers.file_cache import (
     pieces_of,
 )
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.one_rep import replacer
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 PARTITIONS: Final = 256
@@ -179,13 +177,11 @@ class PartitionedFileCache(FileCache):
         return found
 
 
-def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
-    old = old_root.speaker
-    return SingleRepRoot(cos, PartitionedFileCache(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
-
-
 register(
     Implementation(
-        "FileCache", "partitioned", _make, f"{PARTITIONS} partitions by extent of 64 KiB, a lock each"
+        "FileCache",
+        "partitioned",
+        replacer(PartitionedFileCache),
+        f"{PARTITIONS} partitions by extent of 64 KiB, a lock each",
     )
 )

@@ -27,18 +27,16 @@ from k42fs.ids import VP, Addr, Ref
 from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.locks import RWLock
 from k42fs.objects.implementations import Implementation, register
-from k42fs.objects.root import SingleRepRoot
 from k42fs.servers.credentials import Creds
 from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
+from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.range_locks import RangeLocks, give, take
 from k42fs.servers.server_file import READ_AT, SERVER_FILE, ServerFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 P = ParamSpec("P")
@@ -230,9 +228,11 @@ def _address(gate: _Gate) -> Addr:
     return gate.addr
 
 
-def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
-    old = old_root.speaker
-    return SingleRepRoot(cos, RangedServerFile(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
-
-
-register(Implementation("ServerFile", "ranged", _make, "range locks, a gate per processor, no lock to read"))
+register(
+    Implementation(
+        "ServerFile",
+        "ranged",
+        replacer(RangedServerFile),
+        "range locks, a gate per processor, no lock to read",
+    )
+)

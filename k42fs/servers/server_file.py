@@ -40,7 +40,6 @@ from k42fs.errors import InvalidArgumentError, NameNotFoundError
 from k42fs.ids import VP, Ref
 from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.implementations import Implementation, register
-from k42fs.objects.root import SingleRepRoot
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import fs_trace, mem_trace
 from k42fs.servers.attr_changes import AttrChanges
@@ -48,12 +47,11 @@ from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, c
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import NO_REF, FSFile
+from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import CLIENT, NEW_CLIENT, POSITION, OpenFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
-    from k42fs.objects.cosmgr import COSMgr
-    from k42fs.objects.root import CObjRoot
     from k42fs.servers.fs_global import FileSystemGlobal
 
 P = ParamSpec("P")
@@ -437,9 +435,4 @@ def _check_open(creds: Creds, file: FSFile, flags: int) -> None:
     check_may(creds, file, mask)
 
 
-def _make(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:
-    old = old_root.speaker
-    return SingleRepRoot(cos, ServerFile(old.tree, old.file, th.vp), th.vp, ref=old_root.ref)
-
-
-register(Implementation("ServerFile", "shared", _make, "one lock, one length"))
+register(Implementation("ServerFile", "shared", replacer(ServerFile), "one lock, one length"))

@@ -179,11 +179,7 @@ class _Site:
             self.machine.spawn(VP(vp), self.cos.daemon, 100_000, daemon=True)
 
     async def call(self, th: Thread, method: str, *args: object) -> Any:  # noqa: ANN401
-        self.cos.activate(th)
-        try:
-            return await getattr(th.deref(self.tree.ref), method)(th, *args)
-        finally:
-            self.cos.deactivate(th)
+        return await self.cos.call(th, self.tree.ref, method, *args)
 
     async def client(self, th: Thread, seed: int) -> None:
         """Make, write, read back, move, link and remove files, in a place of one's own and in one of all."""

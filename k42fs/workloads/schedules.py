@@ -72,11 +72,7 @@ class Scene:
         self._run(VP(0), self._prepare)
 
     async def call(self, th: Thread, method: str, *args: object) -> Any:  # noqa: ANN401
-        self.cos.activate(th)
-        try:
-            return await getattr(th.deref(self.tree.ref), method)(th, *args)
-        finally:
-            self.cos.deactivate(th)
+        return await self.cos.call(th, self.tree.ref, method, *args)
 
     def _run(self, vp: VP, body: Callable[[Thread], Any]) -> None:
         self.machine.spawn(vp, body)

@@ -112,11 +112,7 @@ class Site:
 
     async def call(self, th: Thread, method: str, *args: object) -> Any:  # noqa: ANN401
         """Do one operation as a front end does: through the ref, active for as long as it takes."""
-        self.cos.activate(th)
-        try:
-            return await getattr(th.deref(self.tree.ref), method)(th, *args)
-        finally:
-            self.cos.deactivate(th)
+        return await self.cos.call(th, self.tree.ref, method, *args)
 
     def rate(self, operation: str, stretch: int, is_cold: bool = False) -> float:
         """Return operations per million cycles, of all processes together. *is_cold*: all begin in the same
