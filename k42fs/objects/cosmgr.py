@@ -178,8 +178,8 @@ class COSMgr:
 
     # Refs and calls
 
-    async def call(self, th: Thread, ref: Ref, method: str, *args: object) -> Any:
-        """Call *method* of the object behind *ref* as a front end does: *th* is active for as long as it takes."""
+    async def call(self, th: Thread, ref: Ref, method: str, *args: object) -> Any:  # noqa: ANN401
+        """Call a method as a front end does: *th* is active for as long as it takes."""
         self.activate(th)
         try:
             return await getattr(th.deref(ref), method)(th, *args)

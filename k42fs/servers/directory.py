@@ -33,12 +33,12 @@ from k42fs.errors import (
 from k42fs.machine.layout import Script
 from k42fs.servers import fs_trace
 from k42fs.servers.credentials import ROOT, SEARCH, WRITE, check_may, check_remove
+from k42fs.servers.file_layout import NEW as NEW_SERVER_FILE
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.name_holder import wait_for_walkers
 from k42fs.servers.open_file import OpenFile
-from k42fs.servers.server_file import NEW as NEW_SERVER_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

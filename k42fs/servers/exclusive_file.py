@@ -45,11 +45,12 @@ from k42fs.objects.transfer import TransferType
 from k42fs.servers.credentials import Creds
 from k42fs.servers.file_cache import PAGE, Frames, free_frames, new_frames
 from k42fs.servers.file_client import ASK, RECORD, TELL, WORK, FileClient, UseType
+from k42fs.servers.file_layout import SERVER_FILE
 from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import OpenFile
-from k42fs.servers.server_file import SERVER_FILE, FileState, ServerFile
+from k42fs.servers.server_file import FileState, ServerFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread

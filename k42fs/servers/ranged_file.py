@@ -28,12 +28,13 @@ from k42fs.machine.layout import Kind, Layout, Script
 from k42fs.machine.locks import RWLock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.servers.credentials import Creds
+from k42fs.servers.file_layout import READ_AT, SERVER_FILE
 from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import OpenFile
 from k42fs.servers.range_locks import RangeLocks, give, take
-from k42fs.servers.server_file import READ_AT, SERVER_FILE, ServerFile
+from k42fs.servers.server_file import ServerFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread

@@ -38,12 +38,27 @@ from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, NamedTuple, Para
 
 from k42fs.errors import InvalidArgumentError, NameNotFoundError
 from k42fs.ids import VP, Ref
-from k42fs.machine.layout import Kind, Layout
+from k42fs.machine.layout import Layout
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import fs_trace, mem_trace
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import READ, ROOT, WRITE, Creds, check_changes, check_may
+from k42fs.servers.file_layout import (
+    ADD_LINK,
+    ATTRIBUTES,
+    CLOSE,
+    FREE_CHECK,
+    GET_STATUS,
+    NEW,
+    OPEN,
+    READ_AT,
+    RELEASE,
+    SERVER_FILE,
+    TRUNCATE,
+    UNLINK,
+    WRITE_AT,
+)
 from k42fs.servers.file_object import FileObject
 from k42fs.servers.free_list import Verdict
 from k42fs.servers.fs_file import NO_REF, FSFile
@@ -55,33 +70,6 @@ if TYPE_CHECKING:
     from k42fs.servers.fs_global import FileSystemGlobal
 
 P = ParamSpec("P")
-
-SERVER_FILE: Final = Layout(
-    "ServerFile",
-    Kind.GLOBAL_PADDED,
-    lock=16,
-    file=8,
-    state=8,
-    length=8,
-    clients=16,
-    cache=8,
-    idle=16,
-)
-"""`state`: closing, read-only, removal on last close. `idle`: the free list's node."""
-
-NEW: Final = SERVER_FILE.script("new", "w:lock w:file w:state w:length w:clients w2:0 w2:8 w2:16", work=190)
-OPEN: Final = SERVER_FILE.script("open", "r:file r:state w:clients w:state", work=120)
-RELEASE: Final = SERVER_FILE.script("release", "r:state w:clients w:state", work=80)
-GET_STATUS: Final = SERVER_FILE.script("get_status", "r:file r:state r:length", work=60)
-ATTRIBUTES: Final = SERVER_FILE.script("attributes", "r:file r:state", work=50)
-READ_AT: Final = SERVER_FILE.script("read", "r:state r:length r:cache", work=70)
-WRITE_AT: Final = SERVER_FILE.script("write", "r:state w:length r:cache", work=90)
-TRUNCATE: Final = SERVER_FILE.script("truncate", "r:state w:length r:cache", work=90)
-UNLINK: Final = SERVER_FILE.script("unlink", "r:file w:state r:clients", work=80)
-ADD_LINK: Final = SERVER_FILE.script("link", "r:file r:state", work=60)
-FREE_CHECK: Final = SERVER_FILE.script("free_check", "r:state r:clients r:cache", work=60)
-CLOSE: Final = SERVER_FILE.script("unmake", "w:state w:file", work=60)
-
 
 _LOCK: Final = SERVER_FILE.offset("lock")
 

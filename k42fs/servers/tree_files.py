@@ -25,11 +25,11 @@ from k42fs.servers import fs_trace, posix_acl
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.call_counts import NAME_TREE, CallCounts
 from k42fs.servers.credentials import ROOT, check_changes
+from k42fs.servers.file_layout import ATTRIBUTES
 from k42fs.servers.free_list import AGE_MAX_NS
 from k42fs.servers.fs_file import FileSystem, FSFile, FsStatus
 from k42fs.servers.fs_global import FileSystemGlobal
 from k42fs.servers.open_file import OpenFile
-from k42fs.servers.server_file import ATTRIBUTES
 from k42fs.servers.symlink_cache import ALL_LINKS, LinkKey
 
 if TYPE_CHECKING:
