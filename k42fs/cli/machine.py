@@ -125,12 +125,16 @@ def explore(protocol: Sequence[str], replay: bool, mutants: bool, as_json: bool)
 def protocols(names: Sequence[str]) -> None:
     """Print the protocols' tables and diagrams in Markdown, all or those named (msi, mesi, moesi).
 
-    docs/protocols.md is this command's output.
+    docs/protocols.md is this command's output. On a terminal tables that are too wide for it become lists.
     """
-    from k42fs.cli.machine_explore import checked_names
+    from k42fs.cli.columns import screen_width
+    from k42fs.cli.machine_explore import checked_names, fitted
     from k42fs.machine.protocol_pages import page
 
-    click.echo(page(checked_names(names)), nl=False)
+    text = page(checked_names(names))
+    if sys.stdout.isatty():
+        text = "".join(f"{line}\n" for line in fitted(text, screen_width()))
+    click.echo(text, nl=False)
 
 
 @machine.command()

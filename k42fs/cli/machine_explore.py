@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from k42fs.cli.columns import screen_width, wrapped
-from k42fs.errors import InvalidArgumentError
+from k42fs.machine.config_rules import refusal
 from k42fs.machine.cores import core_name, make_core
 from k42fs.machine.explorer import SYSTEMS, Exploration, Explorer, counterexample
 from k42fs.machine.explorer_replay import replay as replay_on
@@ -25,17 +25,17 @@ INDENT: Final = " " * 9
 
 
 def checked_names(names: Sequence[str]) -> list[str]:
-    """Return *names* of protocols, all if there are none. Raises InvalidArgumentError: no such protocol."""
+    """Return *names* of protocols, all if there are none. Raises ConfigError: no such protocol."""
     for name in names:
         if name not in PROTOCOLS:
-            raise InvalidArgumentError(f"protocol {name!r} must be one of {', '.join(PROTOCOLS)}")
+            raise refusal("protocol", name, f"must be one of {', '.join(PROTOCOLS)}")
     return list(names or PROTOCOLS)
 
 
 def show_walks(names: list[str], with_replay: bool, with_mutants: bool, as_json: bool) -> None:
     """Walk over the protocols *names*, or all, on all systems and print a row each; exit 1 on a violation.
 
-    Raises: InvalidArgumentError: no such protocol.
+    Raises: ConfigError: no such protocol.
     """
     names = checked_names(names)
     found: list[dict[str, Any]] = []
@@ -53,6 +53,29 @@ def show_walks(names: list[str], with_replay: bool, with_mutants: bool, as_json:
         click.echo(json.dumps(found, indent=2))
     if any(row["wrong"] for row in found):
         sys.exit(1)
+
+
+def fitted(markdown: str, width: int) -> Iterator[str]:
+    """Yield the lines of a page for a terminal of that *width*: a table that is wider becomes a list, row by row."""
+    table: list[str] = []
+    for line in (*markdown.splitlines(), None):
+        if line is not None and line.startswith("|"):
+            table.append(line)
+            continue
+        if table:
+            yield from table if max(map(len, table)) <= width else _as_list(table, width)
+            table = []
+        if line is not None:
+            yield from wrapped(line, width) if not line.startswith(" ") else [line]
+
+
+def _as_list(table: Sequence[str], width: int) -> Iterator[str]:
+    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    widest = max(map(len, heads[1:]))
+    for row in rows:
+        yield f"{heads[0]} {row[0]}"
+        for head, cell in zip(heads[1:], row[1:], strict=True):
+            yield from wrapped(f"  {head:<{widest}}  {cell}", width, " " * (widest + 4))
 
 
 def _systems(names: list[str]) -> Iterator[tuple[Protocol, Interconnect, bool]]:
@@ -94,12 +117,22 @@ def _walk(
     if with_mutants:
         row["mutants"] = []
         for what, mutant in make_mutants(protocol, interconnect):
-            caught = Explorer(mutant, interconnect, silent).run()
+            walk = Explorer(mutant, interconnect, silent)
+            caught = walk.run()
             row["mutants"].append(
-                {"without": what, "violation": caught.violation, "operations": len(caught.path)}
+                {
+                    "without": what,
+                    "violation": caught.violation,
+                    "operations": len(caught.path),
+                    "path": [str(action) for action in caught.path],
+                }
             )
             wrong = wrong or not caught.violation
-            say(f"without {what}: {caught.violation or 'NOT CAUGHT'} ({len(caught.path)} operations)", INDENT)
+            say(f"without {what}: {caught.violation or 'NOT CAUGHT'}", INDENT)
+            if caught.violation:
+                say("\n".join(counterexample(walk, caught).splitlines()[1:]), INDENT)
+        killed = sum(bool(mutant["violation"]) for mutant in row["mutants"])
+        say(f"{killed} of {len(row['mutants'])} mutants caught", INDENT)
     row["wrong"] = wrong
     return row
 

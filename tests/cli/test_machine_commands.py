@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from k42fs.cli import machine_explore
+from k42fs.cli.machine_explore import fitted
 from k42fs.cli.machine_show import MEANINGS
 from k42fs.cli.machine_topology import picture, size
 from k42fs.cli.main import cli
@@ -169,6 +170,28 @@ def test_explore_can_replay_and_run_mutants() -> None:
     assert all(row["replay"]["difference"] == "" and row["replay"]["paths"] > 1000 for row in rows)
     assert all(mutant["violation"] for row in rows for mutant in row["mutants"])
     assert len(rows[1]["mutants"]) > 10
+    assert all(len(mutant["path"]) == mutant["operations"] > 0 for row in rows for mutant in row["mutants"])
+
+
+def test_mutants_are_printed_with_the_way_there_and_counted() -> None:
+    text = machine("explore", "--protocol", "msi", "--mutants").output
+    counts = re.findall(r"^ +(\d+) of (\d+) mutants caught$", text, re.M)
+    assert len(counts) == 3
+    assert all(caught == there for caught, there in counts)
+    assert text.count("  without ") == sum(int(there) for _, there in counts)
+    assert len(re.findall(r"^ +1\. cpu \d (loads|stores)", text, re.M)) == text.count("  without ")
+
+
+def test_the_protocols_fit_a_terminal() -> None:
+    """Every cell of every table is still there."""
+    page = (DOCS / "protocols.md").read_text()
+    lines = list(fitted(page, 80))
+    assert [line for line in lines if len(line) > 80] == []
+    shown = " ".join(" ".join(lines).split())
+    tables = [line for line in page.splitlines() if line.startswith("| ")]
+    assert all(cell.strip() in shown for line in tables for cell in line.strip("|").split("|"))
+    assert "state I load GetS -> E, or S if shared" in shown
+    assert list(fitted(page, 200)) == page.splitlines()
 
 
 def test_a_replay_claims_no_more_than_it_compared() -> None:
@@ -181,7 +204,7 @@ def test_a_protocol_of_no_such_name_is_refused() -> None:
     for args in (["explore", "--protocol", "dragon"], ["protocols", "dragon"]):
         result = machine(*args)
         assert result.exit_code == 1
-        assert "protocol 'dragon' must be one of msi, mesi, moesi" in result.stderr
+        assert "protocol='dragon': must be one of msi, mesi, moesi" in result.stderr
 
 
 def test_the_page_of_protocols_is_what_the_command_prints() -> None:

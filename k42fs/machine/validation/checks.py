@@ -16,6 +16,13 @@ PASS, FAIL = "PASS", "FAIL"
 Value = int | float | str
 
 
+def number(value: Value) -> str:
+    """Return a figure as reports show it: four significant digits, or all of a whole number's, no exponent."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:.0f}"
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """How far an observed value may be from the expected one. Made by the functions below."""

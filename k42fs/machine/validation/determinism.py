@@ -123,6 +123,9 @@ def determinism(effort: Effort) -> Findings:
     notes = [f"Python {sys.version.split()[0]}: digest of seed 0 is {here}."]
     if not is_compiled:
         notes.append("The compiled core was not built: nothing was compared with it.")
+    if not any(value for each in series for _, value in each.points):
+        notes.append(f"All seeds give {', '.join(kinds)} the same throughput: there is no curve to draw.")
+        return Findings(tuple(checks), (), tuple(notes))
     return Findings(tuple(checks), (plot,), tuple(notes))
 
 

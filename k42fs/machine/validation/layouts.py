@@ -21,7 +21,7 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from k42fs.ids import VP
-from k42fs.machine.config import MachineConfig, preset
+from k42fs.machine.config import MODEL_PRESET, MachineConfig, preset
 from k42fs.machine.core import CoherenceCore, TraceItem
 from k42fs.machine.driver import Machine
 from k42fs.machine.layout import READ, WORD_BYTES
@@ -138,7 +138,8 @@ def layout_noise(effort: Effort) -> Findings:
         title=title, x="share of the L2 in use", y="standard deviation, % of the mean", series=tuple(series)
     )
     note = "The factor is one of small working sets: near half of the cache the 4-way one spreads as much."
-    return Findings(tuple(checks), (plot,), (note,))
+    label = f"{MODEL_PRESET}: the cycles of simos-16 and numachine-64 are the model's, not those of a real machine."
+    return Findings(tuple(checks), (plot,), (note, label))
 
 
 EXPERIMENTS: Final = (Experiment("E19", "page layouts, direct-mapped against 4-way", layout_noise, 30),)

@@ -12,20 +12,22 @@ from k42fs.machine.validation.checks import Plot
 
 INCHES, DPI = (8.4, 4.4), 110
 MARKERS = "osD^vPX"
+GREY = "0.45"
 
 
 def save(plot: Plot, path: Path) -> None:
     """Draw *plot* into the PNG file *path*. Raises ConfigError: there is no matplotlib here."""
     figure, axes = _pyplot().subplots(figsize=INCHES, dpi=DPI, layout="constrained")
-    markers = cycle(MARKERS)
+    markers, colours = cycle(MARKERS), colours_of(plot)
     for series in plot.series:
+        colour = colours[series.label]
         x, y = zip(*series.points, strict=True) if series.points else ((), ())
         if series.expected:
-            axes.plot(x, y, "--", color="0.45", linewidth=1.2, label=series.label, zorder=1)
+            axes.plot(x, y, "--", color=colour, alpha=0.8, linewidth=1.2, label=series.label, zorder=1)
         else:
             # Hollow and with thin lines: series that coincide stay visible, and so does what was expected.
-            (line,) = axes.plot(x, y, linewidth=0.6, alpha=0.5, zorder=2)
-            style = {"color": line.get_color(), "markerfacecolor": "none", "markersize": 6, "zorder": 3}
+            axes.plot(x, y, color=colour, linewidth=0.6, alpha=0.5, zorder=2)
+            style = {"color": colour, "markerfacecolor": "none", "markersize": 6, "zorder": 3}
             axes.plot(x, y, next(markers), label=series.label, **style)
     if plot.log_x:
         axes.set_xscale("log", base=2)
@@ -46,6 +48,18 @@ def save(plot: Plot, path: Path) -> None:
     figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path)
     _pyplot().close(figure)
+
+
+def colours_of(plot: Plot) -> dict[str, str]:
+    """Return each series' colour: of what was expected, that of the measured one it names, or else grey."""
+    measured = [series.label for series in plot.series if not series.expected]
+    colours = {label: f"C{place}" for place, label in enumerate(measured)}
+    for series in plot.series:
+        if series.expected:
+            words = series.label.replace(",", " ").split()
+            named = [label for label in measured if set(label.split()) <= set(words)]
+            colours[series.label] = colours[named[0]] if named else GREY
+    return colours
 
 
 def require() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from k42fs.machine.validation.checks import FAIL, PASS, Check, Value
+from k42fs.machine.validation.checks import FAIL, PASS, Check, number
 from k42fs.machine.validation.runner import NOT_AVAILABLE, Outcome
 from k42fs.machine.validation.text_plot import curve
 
@@ -19,13 +19,6 @@ INDENT = " " * 6
 Cells = tuple[str, str, str, str, str]
 
 COLUMNS = ("experiment", "check", "expected", "observed", "tolerance", "unit", "verdict", "seconds", "error")
-
-
-def number(value: Value) -> str:
-    """Return a figure with four significant digits, or all of an integer's."""
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.0f}"
-    return str(value)
 
 
 def one_line(outcome: Outcome) -> str:

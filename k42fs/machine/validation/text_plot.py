@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import log10
 from typing import Final
 
-from k42fs.machine.validation.checks import Plot, Series
+from k42fs.machine.validation.checks import Plot, Series, number
 
 WIDTH, HEIGHT = 60, 12
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -33,9 +33,9 @@ def curve(plot: Plot, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
         places = [(across.at(x), down.at(y)) for x, y in _visible(series, plot)]
         for column, row in _line(places) if series.expected else places:
             grid[height - 1 - row][column] = marks[series.label]
-    rows = [f"{plot.title}   [{plot.y}]"]
+    rows = [f"{plot.title}   [{plot.y}{', log' if plot.log_y else ''}]"]
     for n, cells in enumerate(grid):
-        tick = f"{down.high:.4g}" if n == 0 else f"{down.low:.4g}" if n == height - 1 else ""
+        tick = number(down.high) if n == 0 else number(down.low) if n == height - 1 else ""
         rows.append(f"{tick:>10} |{''.join(cells).rstrip()}")
     rows.append(f"{'':>10} +{'-' * width}")
     ends = f"{across.low:g}", f"{across.high:g}"

@@ -14,7 +14,7 @@ from k42fs.cli import machine_validate
 from k42fs.cli.main import cli
 from k42fs.errors import ConfigError
 from k42fs.machine.validation import plots, report
-from k42fs.machine.validation.checks import Findings, Plot, Series
+from k42fs.machine.validation.checks import Findings, Plot, Series, number
 from k42fs.machine.validation.experiment import Effort, Experiment, discover
 from k42fs.machine.validation.runner import NOT_AVAILABLE, Outcome, run_all
 from k42fs.machine.validation.text_plot import curve
@@ -119,6 +119,48 @@ def test_the_command_runs_only_what_is_named(sampled: CliRunner) -> None:
     result = sampled.invoke(machine_validate.validate, ["e10", "--quick", "--json"])
     assert result.exit_code == 0
     assert [row["number"] for row in json.loads(result.stdout)] == ["E10"]
+
+
+def test_the_command_fails_where_nothing_that_was_named_can_run(sampled: CliRunner) -> None:
+    result = sampled.invoke(machine_validate.validate, ["E11"])
+    assert result.exit_code == 1
+    assert "1 not available: E11 comes with the moon" in result.output
+    assert sampled.invoke(machine_validate.validate, ["E10", "E11"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (39216, "39216"),
+        (39215.6, "39216"),
+        (9999.4, "9999"),
+        (9999.6, "10000"),
+        (0.21186, "0.2119"),
+        ("x", "x"),
+    ],
+)
+def test_figures_have_no_exponents(value: int | float | str, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_text_curve_says_which_axes_are_logarithmic() -> None:
+    line = Series("line", ((1.0, 1.0), (2.0, 20000.0)))
+    rows = curve(Plot(title="t", x="x", y="y", series=(line,), log_x=True, log_y=True))
+    assert rows[0] == "t   [y, log]"
+    assert rows[1].startswith("     20000 |")
+    assert "x (log)" in rows[-2]
+    assert "log" not in "".join(curve(Plot(title="t", x="x", y="y", series=(line,))))
+
+
+def test_expected_curves_have_the_colours_of_what_they_are_of() -> None:
+    names = ("tas", "ttas", "tas, prototype", "ttas, prototype", "by the formula, 1-way", "1-way")
+    series = tuple(Series(name, ((1.0, 1.0),), "p" in name or "f" in name) for name in names)
+    colours = plots.colours_of(Plot(title="t", x="x", y="y", series=series))
+    assert colours["tas, prototype"] == colours["tas"] != colours["ttas"] == colours["ttas, prototype"]
+    assert colours["by the formula, 1-way"] == colours["1-way"]
+    assert plots.colours_of(Plot(title="t", x="x", y="y", series=series[2:3])) == {
+        "tas, prototype": plots.GREY
+    }
 
 
 def test_the_command_refuses_an_experiment_that_is_none(sampled: CliRunner) -> None:
