@@ -89,6 +89,7 @@ class LineTrace:
         self.core = machine.core
         self._machine = machine
         self._said: dict[int, tuple[str, str]] = {}  # object and field, by address: what was said last
+        self._forgotten = 0
         self._counted: dict[int, tuple[int, ...]] = {}
         self._site_of: Callable[[FrameType], int] = _nowhere
         machine.trace.sources.append(self.flush)
@@ -129,7 +130,8 @@ class LineTrace:
         from k42fs.machine.tracing.coherence import emit_records  # here: see machine_trace.py
 
         tracer, line_bytes = self._tracer, self._machine.config.line_bytes
-        if not tracer.named_lines:  # a recording begins, or has forgotten what it was told
+        if self._forgotten != tracer.forgotten:  # a recording begins, or no longer knows what it was told
+            self._forgotten = tracer.forgotten
             self._said.clear()
         records, dropped = self.core.take_log()
         emit_records(tracer, records, line_bytes, self._name)

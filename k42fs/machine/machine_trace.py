@@ -121,7 +121,8 @@ class MachineTrace:
             flush()
 
     def _describe_machine(self, tracer: Tracer) -> None:
-        """Name the threads that are on processors, or will be again."""
+        """Say who runs, then name the threads that are on processors, or will be again."""
+        self._tell_contexts()
         self._named_threads = {th.number for th in self._threads()}
         for th in self._threads():
             th.proc.emit.scheduler_thread_name(th.number, tracer.numbers.string(th.name))
@@ -140,9 +141,7 @@ class MachineTrace:
         """Say who runs and what processes there are, if that was not recorded so far."""
         on = self.tracer.on
         machine = self._machine
-        if on.exception and not self._told_contexts:
-            for proc in machine.processors:
-                contexts.tell(proc)
+        self._tell_contexts()
         if on.user and not self._told_processes:
             self._tell_processes()
         self._told_contexts, self._told_processes = on.exception, on.user
@@ -152,6 +151,13 @@ class MachineTrace:
             self._outer.clear()
         for changed in self.on_mask:
             changed(mask)
+
+    def _tell_contexts(self) -> None:
+        """Say what each processor does, if that was not recorded so far."""
+        if self.tracer.on.exception and not self._told_contexts:
+            self._told_contexts = True
+            for proc in self._machine.processors:
+                contexts.tell(proc)
 
     def _tell_processes(self) -> None:
         machine, string = self._machine, self.tracer.numbers.string

@@ -88,6 +88,7 @@ class Tracer:
         self.named_lines: dict[int, set[int]] = {}
         self.named: set[int] = set()
         self.named_objects: set[int] = set()
+        self.forgotten = 0  # how often these were cleared
         self.on_mask: list[Callable[[int], None]] = []
         self.sources: list[Callable[[], None]] = []
         self._processors = processors
@@ -200,6 +201,7 @@ class Tracer:
         self.named_lines.clear()
         self.named.clear()
         self.named_objects.clear()
+        self.forgotten += 1
 
     def heartbeat(self) -> None:
         """Say the time on every processor, virtual and of the host."""
