@@ -311,10 +311,10 @@ class Swap:
         is_destroy_owed = self.swaps.leave(self.ref)
         if self.phase is Phase.ABORTED:
             await self._drop_new(th)
-        elif self._disposition is not Disposition.DO_NOT_DESTROY:
+        elif self._disposition is Disposition.DESTROY_WHEN_DONE:
+            await self.swaps.retire(th, self.old)
+        elif self._disposition is Disposition.REASSIGN_WHEN_DONE:
             await self.swaps.rename(th, self.old)
-            if self._disposition is Disposition.DESTROY_WHEN_DONE:
-                await self.cos.destroy(th, self.old.ref)
         if self._mediator is not None:
             if self._mediator.trans_set:
                 await self.swaps.retire(th, self._mediator)

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError
+from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, RefsExhaustedError
 from k42fs.ids import Ref
 from k42fs.machine.layout import RMW, Kind, Layout
 from k42fs.objects.implementations import find, kind_of, label_of
@@ -80,6 +80,7 @@ class Swaps:
         self.waiting: dict[int, Swap] = {}
         self.started = self.completed = self.aborted = self.refused = 0
         self._watched_until: int | None = None
+        self._to_retire: deque[CObjRoot] = deque()
 
     async def switch(
         self,
@@ -225,9 +226,16 @@ class Swaps:
             self.cos.tracing.renamed(th.proc, root)
 
     async def retire(self, th: Thread, root: CObjRoot) -> None:
-        """Destroy *root*, which is in no entry, when nobody can be using it."""
-        await self.rename(th, root)
-        await self.cos.destroy(th, root.ref)
+        """Destroy *root*, which is in no entry, when nobody can be using it; later, if there is no ref for it now."""
+        self._to_retire.append(root)
+        while self._to_retire:
+            first = self._to_retire.popleft()
+            try:
+                await self.rename(th, first)
+            except RefsExhaustedError:
+                self._to_retire.append(first)
+                return
+            await self.cos.destroy(th, first.ref)
 
     def ended(self, th: Thread, swap: Swap) -> None:
         """*swap* is done."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from k42fs.errors import DeletedObjectError, InTransitionError, K42Error, NotSwappableError
+from k42fs.errors import (
+    DeletedObjectError,
+    InTransitionError,
+    K42Error,
+    NotSwappableError,
+    RefsExhaustedError,
+)
 from k42fs.ids import Ref
 from k42fs.machine.live import Suspended
 from k42fs.machine.thread import Thread
@@ -348,3 +354,25 @@ def test_the_lab_notices_a_call_that_is_inside_while_state_moves() -> None:
     rep = Version("one", board)
     with board.within("other"), pytest.raises(AssertionError, match="while calls are inside"):
         rep._moving("exports")
+
+
+def test_a_swap_ends_though_no_ref_is_left_for_the_old_root_which_goes_when_there_is_one() -> None:
+    lab = SwapLab(pages_per_part=1)
+    refs = []
+    while True:
+        try:
+            refs.append(SingleRepRoot(lab.cos, Probe(lab, "filler", 0)).ref)
+        except RefsExhaustedError:
+            break
+    lab.touch(0)
+    swap = lab.switch(0)
+    assert (swap.state, swap.is_done) == ("completed", True)
+    assert lab.call_on(0, lab.ref, "add") == "new"
+    assert "old gone" not in lab.board.log
+    lab.assert_settled()
+    for ref in refs:
+        lab.destroy_on(0, ref)
+    lab.sweep(8)
+    lab.switch(0, version(lab.cos, "third", lab.board, lab.ref))
+    lab.assert_reclaimed()
+    assert {"old gone", "new gone"} <= set(lab.board.log)
