@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from k42fs.errors import (
@@ -376,3 +379,9 @@ def test_a_swap_ends_though_no_ref_is_left_for_the_old_root_which_goes_when_ther
     lab.switch(0, version(lab.cos, "third", lab.board, lab.ref))
     lab.assert_reclaimed()
     assert {"old gone", "new gone"} <= set(lab.board.log)
+
+
+def test_the_page_on_swaps_draws_the_phases_as_the_table_has_them() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "hot-swap.md").read_text()
+    drawn = set(re.findall(r"^ +([A-Z]+) --> ([A-Z]+) :", page, re.MULTILINE))
+    assert drawn == {(now.name, then.name) for (now, _), then in NEXT.items() if now is not Phase.NORMAL}
