@@ -74,7 +74,7 @@ def machine() -> None:
 
     \b
         k42fs machine show s85-24
-        k42fs machine run docs/examples/sum_?.data --preset xeon-2s
+        k42fs machine run TRACE --preset xeon-2s
         k42fs machine explore
         k42fs machine validate --quick
     """
@@ -187,8 +187,8 @@ def run(
     order.
 
     \b
-        k42fs machine run docs/examples/sum_?.data --preset xeon-2s
-        k42fs machine run docs/examples/migratory.trace --set protocol=msi
+        k42fs machine run TRACE_?.data --preset xeon-2s
+        printf '0 w 4\\n1 r 4\\n' | k42fs machine run - --set protocol=msi
     """
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")

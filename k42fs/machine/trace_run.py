@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k42fs.machine.reference_trace import WORK, Records, TraceError
 
@@ -27,7 +27,7 @@ try:
     from k42fs.machine import trace_merge
     from k42fs.machine.fast_core import FastCore
 except ImportError:  # no compiler when k42fs was installed: the loops below do it
-    COMPILED: tuple[type[CoherenceCore], ...] = ()
+    COMPILED: tuple[type[Any], ...] = ()
 else:
     COMPILED = (FastCore,)
 

@@ -6,6 +6,7 @@ import glob
 import gzip
 import io
 import json
+import random
 import re
 import shlex
 import subprocess
@@ -95,7 +96,7 @@ def test_the_documentations_python_examples_do_what_they_say() -> None:
 
 def test_each_python_example_is_under_20_lines() -> None:
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     assert all(len(block.strip().splitlines()) < 20 for block in blocks)
 
 
@@ -457,7 +458,7 @@ def test_the_examples_of_help_and_documentation_run_as_printed(monkeypatch: pyte
     monkeypatch.chdir(EXAMPLES.parents[1])
     helps = CliRunner().invoke(cli, ["machine", "--help"]).output + run("--help").output
     printed = re.findall(r"^ +k42fs (machine run (?!TRACE).*)$", helps + DOCS.read_text(), re.M)
-    assert len(printed) >= 5
+    assert len(printed) >= 2
     for line in set(printed):
         words = [path for word in shlex.split(line) for path in sorted(glob.glob(word)) or [word]]
         result = CliRunner().invoke(cli, words)
@@ -481,3 +482,50 @@ def test_tables_fit_the_screen_and_hold_every_figure(
     ]
     assert shown == [as_text(key, total[key]) for key in columns]
     assert len([line for line in lines if line.startswith("all ")]) == {80: 4, 132: 2, 240: 1}[width]
+
+
+def test_the_example_of_help_that_needs_no_file_runs_anywhere(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^ +(printf .*)$", run("--help").output, re.M)
+    command = line.replace("k42fs", f"{sys.executable} -m k42fs")
+    ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "dir-1024: 2 processors, msi, directory; 2 records (text)" in ended.stdout
+    assert "docs/examples" not in run("--help").output + CliRunner().invoke(cli, ["machine", "--help"]).output
+
+
+def test_every_figure_is_explained_by_its_name(tmp_path: Path) -> None:
+    row = found(write(tmp_path, "0 w 4\n"))["per_cpu"][0]
+    table = DOCS.read_text().partition("| printed as | name | what |")[2].partition("\n\n")[0]
+    explained = set(re.findall(r"`(\w+)`", "".join(line.split("|")[2] for line in table.splitlines()[2:])))
+    assert explained == {*row, "label"} - {"cpu"}
+    headers = {header for _, section in SECTIONS for _, header in section}
+    left_of = "".join(line.split("|")[1] for line in table.splitlines()[2:])
+    assert all(header in left_of for header in headers - {"capacity", "true sharing", "false sharing"})
+
+
+def test_stall_is_made_of_what_the_documentation_says(tmp_path: Path) -> None:
+    """On a machine with an L3, whose L1 is small: 500 references of 4 processors."""
+    dice = random.Random(5)
+    text = "".join(f"{n % 4} {dice.choice('rwx')} {hex(dice.randrange(1 << 12))}\n" for n in range(500))
+    options = ("--preset", "xeon-2s", "--set", "l1_bytes=768", "--set", "l2_bytes=1280")
+    config = make_preset("xeon-2s", l1_bytes=768, l2_bytes=1280)
+    result = found(write(tmp_path, text), *options)
+    assert result["total"]["l2_hits"] > 0 < result["total"]["l3_hits"]
+    for row in result["per_cpu"]:
+        references = row["loads"] + row["stores"] + row["rmws"]
+        parts = sum(row[f"stall_{cause}"] for cause in ("l3", "memory", "cache", "upgrade"))
+        beyond = row["l2_hits"] * config.l2_cycles - (references - row["l1_hits"]) * config.l1_cycles
+        assert row["stall"] == row["queued"] + parts + beyond
+
+
+def test_the_documentations_machine_is_one(tmp_path: Path) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.S)
+    path = write(tmp_path, toml, "mine.toml")
+    config = make_preset(str(path))
+    assert (config.l2_bytes, config.memory_by_distance, config.processors) == (512 << 10, (180, 400), 64)
+
+
+def test_the_documentations_log_is_what_the_command_writes() -> None:
+    text = DOCS.read_text()
+    log = run(EXAMPLES / "migratory.trace", "--log", "-").stdout.splitlines()[:5]
+    assert all(f"    {line.strip()}\n" in text for line in log)
