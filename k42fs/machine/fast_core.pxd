@@ -45,10 +45,11 @@ cdef struct Span:
 
 
 # history.Reservations. The intervals are spans[head : head + count], a window that slides through an array twice
-# as long as it may get, so that an append at the end and a forgotten head cost nothing.
+# as long as it may get, so that an append at the end and a forgotten head cost nothing. `place` is near where the last
+# search ended, where an interval will be put if one is.
 cdef struct Queue:
     Span *spans
-    int32_t head, count, capacity, size
+    int32_t head, count, capacity, size, place
     int64_t floor, late
 
 

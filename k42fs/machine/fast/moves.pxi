@@ -2,6 +2,9 @@
 
 cdef int64_t NEVER = core_never
 
+cdef enum:
+    TOLD_AHEAD = 6  # sharers
+
 
 cdef inline uint64_t *l3_set(Model *m, int number, int64_t line) noexcept:
     return m.l3s[number] + (line % m.l3_sets) * m.l3_words
@@ -74,11 +77,28 @@ cdef int take(Model *m, Sharing *sharing, int cpu, int loser, int64_t line, int6
     return 0
 
 
+cdef inline void expect_copy(Model *m, int cpu, int64_t line) noexcept:
+    """Have the host fetch the sets that *cpu* has a copy in."""
+    prefetch(l2_set(m, &m.caches[cpu], line))
+    prefetch(l1_set(m, &m.caches[cpu], <uint64_t> line << m.per_line_shift))
+
+
+cdef inline int expect_copy_after(Model *m, Sharing *sharing, int cpu, int64_t line) noexcept:
+    """Do so for the next sharer after *cpu*, and return it; NOBODY after the last."""
+    if cpu != NOBODY:
+        cpu = set_next(&sharing.sharers, cpu, m.map_words)
+        if cpu != NOBODY:
+            expect_copy(m, cpu, line)
+    return cpu
+
+
 cdef int invalidate(Model *m, int cpu, int rival, Sharing *sharing, int64_t line, int64_t start) except -1:
     """Take all copies but *cpu*'s, lowest first, for a write that starts at *start*. *rival* is the owner, or
     NOBODY."""
-    cdef int loser = set_next(&sharing.sharers, NOBODY, m.map_words)
+    cdef int loser = set_next(&sharing.sharers, NOBODY, m.map_words), later = loser, i
     sharing.epoch += 1
+    for i in range(TOLD_AHEAD):
+        later = expect_copy_after(m, sharing, later, line)
     while loser != NOBODY or rival != NOBODY:
         if rival != NOBODY and (loser == NOBODY or rival < loser):
             take(m, sharing, cpu, rival, line, start)
@@ -86,6 +106,7 @@ cdef int invalidate(Model *m, int cpu, int rival, Sharing *sharing, int64_t line
             continue
         if loser != cpu:
             take(m, sharing, cpu, loser, line, start)
+        later = expect_copy_after(m, sharing, later, line)
         loser = set_next(&sharing.sharers, loser, m.map_words)
     return 0
 

@@ -1,33 +1,49 @@
 # history.Reservations, operation by operation; see there for what they mean.
 
 
+cdef enum:
+    RECENT = 16
+
+
 cdef inline int64_t queue_free_at(Queue *q) noexcept:
     return q.spans[q.head + q.count - 1].end if q.count else 0
 
 
 cdef inline int ends_after(Queue *q, int64_t now) noexcept:
-    """bisect_right(ends, now)"""
+    """bisect_right(ends, now)
+
+    Most that is asked for is not long ago.
+    """
     cdef Span *spans = q.spans + q.head
-    cdef int low = 0, high = q.count, middle
-    while low < high:
-        middle = (low + high) >> 1
-        if now < spans[middle].end:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    cdef int low = 0, count = q.count, half
+    if count > RECENT and spans[count - RECENT - 1].end <= now:
+        low, count = count - RECENT, RECENT
+    while count > 1:
+        half = count >> 1
+        low += half if spans[low + half - 1].end <= now else 0
+        count -= half
+    return low + (spans[low].end <= now)
+
+
+cdef inline void expect_recent(Queue *q) noexcept:
+    """Have the host fetch what `ends_after` will mostly look at."""
+    cdef int i
+    for i in range(0, RECENT, 4):
+        prefetch(q.spans + q.head + q.count - 1 - i)
 
 
 cdef int64_t queue_fit(Queue *q, int64_t now, int64_t duration) noexcept:
     cdef Span *spans = q.spans + q.head
     cdef int i
     if not q.count or now >= spans[q.count - 1].end:
+        q.place = q.count
         return now
-    for i in range(ends_after(q, now), q.count):
-        if spans[i].start - now >= duration:
-            return now
+    i = ends_after(q, now)
+    while i < q.count and spans[i].start - now < duration:
         if spans[i].end > now:
             now = spans[i].end
+        i += 1
+    q.place = i
     return now
 
 
@@ -61,22 +77,14 @@ cdef inline void queue_forget(Queue *q) noexcept:
 
 cdef int queue_insert(Queue *q, int64_t start, int64_t end) except -1:
     cdef Span *spans = q.spans + q.head
-    cdef int low = 0, high = q.count, middle, first, last, i, fits = 1
-    while low < high:  # bisect_left(ends, start)
-        middle = (low + high) >> 1
-        if spans[middle].end < start:
-            low = middle + 1
-        else:
-            high = middle
-    first = low
-    low, high = 0, q.count
-    while low < high:  # bisect_right(starts, end)
-        middle = (low + high) >> 1
-        if end < spans[middle].start:
-            high = middle
-        else:
-            low = middle + 1
-    last = low
+    cdef int first = min(q.place, q.count), last, i, fits = 1
+    while first < q.count and spans[first].end < start:  # bisect_left(ends, start), which is near by
+        first += 1
+    while first and spans[first - 1].end >= start:
+        first -= 1
+    last = first
+    while last < q.count and spans[last].start <= end:  # bisect_right(starts, end)
+        last += 1
     for i in range(first, last):
         if not (spans[i].end <= start or spans[i].start >= end):
             fits = 0

@@ -90,8 +90,7 @@ cdef inline void expect_sharing(Model *m, Trace *trace, Misses *misses) noexcept
     for i in range(misses.count):
         entry = find_line(&m.lines, trace.addrs[misses.places[i]] >> m.line_shift)
         home = &m.homes[home_of(m, trace.addrs[misses.places[i]] >> m.line_shift)]
-        prefetch(home.spans + home.head + home.count // 2)
-        prefetch(home.spans + home.head + home.count - 1)
+        expect_recent(home)
         if entry != NULL and entry.flags & SHARING:
             sharing = <char *> sharing_of(entry)
             prefetch(sharing)
@@ -100,14 +99,9 @@ cdef inline void expect_sharing(Model *m, Trace *trace, Misses *misses) noexcept
             prefetch(sharing + 3 * HOST_LINE)
 
 
-cdef inline void expect_copy(Model *m, int cpu, int64_t line) noexcept:
-    prefetch(l2_set(m, &m.caches[cpu], line))
-    prefetch(l1_set(m, &m.caches[cpu], <uint64_t> line << m.per_line_shift))
-
-
 cdef inline void expect_others(Model *m, Trace *trace, Misses *misses) noexcept:
     """Stage 5: what the sharing record points to, and the sets of those who have the line."""
-    cdef int i, cpu, told
+    cdef int i, cpu
     cdef int64_t line
     cdef Entry *entry
     cdef Sharing *sharing
@@ -117,8 +111,7 @@ cdef inline void expect_others(Model *m, Trace *trace, Misses *misses) noexcept:
         if entry == NULL or not entry.flags & SHARING:
             continue
         sharing = sharing_of(entry)
-        prefetch(sharing.history.spans + sharing.history.head + sharing.history.count - 1)
-        prefetch(sharing.history.spans + sharing.history.head + sharing.history.count // 2)
+        expect_recent(&sharing.history)
         prefetch(&sharing.movers[trace.cpus[misses.places[i]] >> 6])
         if sharing.lost_by_cpu != NULL:
             prefetch(&sharing.lost_by_cpu[trace.cpus[misses.places[i]]])
@@ -132,11 +125,8 @@ cdef inline void expect_others(Model *m, Trace *trace, Misses *misses) noexcept:
             expect_copy(m, cpu, line)
         elif trace.codes[misses.places[i]] != READ:
             cpu = set_next(&sharing.sharers, NOBODY, m.map_words)
-            told = 0
-            while cpu >= 0 and told < TURN:
+            if cpu >= 0:
                 expect_copy(m, cpu, line)
-                cpu = set_next(&sharing.sharers, cpu, m.map_words)
-                told += 1
 
 
 cdef int do_turn(Model *m, Trace *trace, int64_t begin) except -1:
