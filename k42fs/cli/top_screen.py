@@ -230,9 +230,7 @@ def _strips(rows: Sequence[ProcessorRow], width: int) -> list[Text]:
             step = min(int(share * 8 + (share > 0)), 8)
             line.append("·" if step == 0 else BLOCKS[step], _heat_style(share))
         lines.append(line)
-    busy = sum(row.utilisation > 0 for row in rows)
-    each = "" if group == 1 else f", {group} to a character"
-    lines[-1].append(f"  {busy} busy{each}", "dim")
+    lines[-1].append(f"  {sum(row.utilisation > 0 for row in rows)} busy", "dim")
     return lines
 
 

@@ -169,6 +169,13 @@ def test_other_sizes_are_filled_and_never_overrun(width: int, height: int) -> No
                 assert len(lines) == height
 
 
+def test_many_processors_are_a_character_each_or_for_a_few_neighbours() -> None:
+    lines = lines_of(screen("/tmp/m", seen(processors=1024), State(), 80, 24), 80, 24)[3:7]
+    assert [line.split()[0] for line in lines] == ["0", "256", "512", "768"]
+    assert [len(line.split()[1]) for line in lines] == [64] * 4
+    assert lines[-1].endswith("1024 busy")
+
+
 def test_the_help_fits_a_small_terminal_uncut() -> None:
     lines = lines_of(screen("/tmp/m", seen(), State(shows_help=True), 80, 24), 80, 24)
     assert len(lines) <= 24
