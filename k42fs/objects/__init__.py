@@ -23,6 +23,7 @@
 | swaps.py          | all of them: refusal, deadlines, history                                            |
 | factory.py        | dynamic update: new code for all objects of a kind                                  |
 | object_statistics.py | what is known of all objects, as figures                                         |
+| manager_root.py   | the manager as an object of its own                                                 |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
 | xhandle.py        | handles of clients in other address spaces: rights, client lists, recycling         |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |

@@ -11,8 +11,7 @@ processor in `ring` now and then (K42: every 2 s, 100 ms in servers), and for pr
 `wants_cleanup(vp)`.
 
 K42: lib/libc/cobj/COSMgrObject.C, sys/COSMgr.H.
-Differs: K42's COSMgr is reached through its ref even by the object system itself; here roots hold it
-directly.
+Differs: K42's COSMgr is reached through its ref even by the object system itself; here roots hold it directly.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from k42fs.objects.destruction import STAGE1, CleanupRep, Token
 from k42fs.objects.factory import Factories
 from k42fs.objects.generations import INACTIVE, Generations, GlobalMarker
 from k42fs.objects.interposition import Interposition
+from k42fs.objects.manager_root import COSMgrRoot
 from k42fs.objects.object_statistics import ObjectStatistics
 from k42fs.objects.object_trace import ObjectTrace
-from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import (
     CLEANED,
     DESTROYING,
@@ -58,9 +57,7 @@ from k42fs.objects.translation import (
 if TYPE_CHECKING:
     from k42fs.machine.driver import Machine
     from k42fs.machine.thread import Thread
-
-MANAGER: Final = Layout("COSMgrRoot", Kind.GLOBAL_PADDED, vtable=8, ref=8, reps=8, trans_set=8, gen_count=8)
-MANAGER_MISS: Final = MANAGER.script("handle_miss", "r:vtable r:reps w2:0", work=30)
+    from k42fs.objects.root import CObjRoot
 
 GTE: Final = Layout("GlobalTransEntry", Kind.GLOBAL, handler=8, state=8)
 MISS_ENTER: Final = GTE.script("mhReadEntry", "x:state r:handler", work=90)
@@ -71,24 +68,6 @@ ACTIVATE_CYCLES: Final = 25  # an atomic add to a line that no other processor t
 SPIN_CYCLES: Final = 200  # between two looks at a state word that makes us wait
 DESTROYS_BEFORE_WAKE: Final = 10
 STALL_FACTOR: Final = 8  # token called stalled after this many daemon turns per processor of the ring
-
-
-class COSMgrRoot(CObjRoot):
-    """The manager as a clustered object, under ref 1: a processor gets its rep when it joins."""
-
-    def __init__(self, cos: COSMgr) -> None:
-        # Not by way of `publish`: the manager is nobody's object, and no processor joins because of it.
-        self.cos = cos
-        self.trans_set = 0
-        self.addr = cos.memory.alloc(VP(0), MANAGER, MANAGER.kind, owner=self)
-        self.ref = cos.table.install(WellKnown.COS_MGR, self)
-
-    async def handle_miss(self, th: Thread) -> CleanupRep:
-        await th.touch(MANAGER_MISS, self.addr, th.proc.ltt_base + ENTRY_BYTES * self.ref)
-        self.cos.generations(th.vp)  # joins
-        self.trans_set |= 1 << th.vp
-        rep = th.proc.ltt[self.ref] = self.cos.reps[th.vp]
-        return rep
 
 
 class _Joined(dict[VP, Generations]):
@@ -267,12 +246,30 @@ class COSMgr:
             self._double_destroys += 1
             return False
         if answer is Answer.GRANTED:
-            self._destroyed += 1
-            self.generations(th.vp)
-            rep = self.reps[th.vp]
-            await th.touch(STAGE1, rep.addr)
-            rep.stage(root)
+            await self._stage(th, root)
         return True
+
+    async def bury(self, th: Thread, root: CObjRoot) -> None:
+        """Destroy *root*, whose ref is another's: it gets one of its own, under which nobody ever finds it alive.
+
+        Raises: RefsExhaustedError: nothing has happened.
+        """
+        ref = self.publish(th.vp, root, None)
+        page, slot = self.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
+        _, page.words[slot] = enter_destroy(page.words[slot])
+        root.reassign(ref)
+        if th.proc.on.control:
+            self.tracing.renamed(th.proc, root)
+        await self._stage(th, root)
+        await th.touch(DESTROY_ENTER, self.table.entry_addr(ref))
+
+    async def _stage(self, th: Thread, root: MissHandler) -> None:
+        """Hand *root*, whose entry says "destroying", to the clean-up of th's processor."""
+        self._destroyed += 1
+        self.generations(th.vp)
+        rep = self.reps[th.vp]
+        await th.touch(STAGE1, rep.addr)
+        rep.stage(root)
 
     def freed(self, ref: Ref) -> None:
         """A root is gone. Its entry keeps answering "deleted" until the token has been round."""

@@ -231,11 +231,10 @@ class Swaps:
         while self._to_retire:
             first = self._to_retire.popleft()
             try:
-                await self.rename(th, first)
+                await self.cos.bury(th, first)
             except RefsExhaustedError:
                 self._to_retire.append(first)
                 return
-            await self.cos.destroy(th, first.ref)
 
     def ended(self, th: Thread, swap: Swap) -> None:
         """*swap* is done."""

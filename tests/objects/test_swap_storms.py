@@ -305,6 +305,49 @@ def test_objects_that_call_each_other_are_swapped_together_without_waiting_for_e
     storm.settle(refs[0], live=2)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_replaced_is_never_among_the_objects_that_are_alive(seed: int) -> None:
+    """Else somebody who goes through all objects would swap a root that has handed its state over."""
+    storm = Storm(seed)
+    cos, rng = storm.cos, storm.rng
+    ref = SingleRepRoot(cos, SharedCounter(cos, VP(0), 0)).ref
+    is_over = False
+    looked = 0
+
+    async def touch(th: Thread) -> None:
+        for _ in range(30):
+            cos.activate(th)
+            await th.deref(ref).increment(th)
+            cos.deactivate(th)
+            await th.sleep(rng.randrange(2000))
+
+    async def swapper(th: Thread) -> None:
+        nonlocal is_over
+        for number in range(12):
+            await storm.swap(th, ref, ("replicated", "shared")[number % 2], waits=True)
+        is_over = True
+
+    async def watcher(th: Thread) -> None:
+        nonlocal looked
+        while not is_over:
+            alive = [
+                root.ref
+                for root in cos.objects()
+                if root.type_name == "Counter" and not cos.is_dying(root.ref)
+            ]
+            assert alive == [ref]
+            looked += 1
+            await th.sleep(1 + rng.randrange(40))
+
+    for vp in (0, 1):
+        storm.machine.spawn(VP(vp), touch)
+    storm.machine.spawn(VP(2), swapper)
+    storm.machine.spawn(VP(3), watcher)
+    storm.machine.run()
+    assert looked > 100
+    storm.settle(ref)
+
+
 def test_a_run_with_swaps_repeats_to_the_digit() -> None:
     def run() -> tuple[str, int]:
         storm = Storm(7)
