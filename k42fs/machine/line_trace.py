@@ -169,6 +169,8 @@ class LineTrace:
         start = max(start, line)
         if self._said.get(start) == (label, field):
             return
+        if start in self._said and self._machine.memory.is_free(line + offset):
+            return  # what was missed on is gone: what it was called is more than what its place was made for
         self._said[start] = label, field
         string = self._tracer.numbers.string
         end = min(piece[0] + nbytes, line + self._machine.config.line_bytes)

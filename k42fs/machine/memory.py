@@ -164,6 +164,14 @@ class Memory:
         first, nbytes = page
         return self._blocks[Addr(first + (addr - first) // nbytes * nbytes)].owner
 
+    def is_free(self, addr: int) -> bool:
+        """Say whether *addr* lies in a block that waits for reuse."""
+        page = self._pages.get(addr // PAGE_BYTES)
+        if page is None:
+            return False
+        first, nbytes = page
+        return not self._blocks[Addr(first + (addr - first) // nbytes * nbytes)].live
+
     def piece_at(self, addr: int) -> Piece | None:
         """Return what lies at *addr*: None if nothing was ever there."""
         if addr >> REGION_SHIFT & 0xF == LTT_REGION:

@@ -105,6 +105,30 @@ def test_a_line_has_another_name_when_something_else_lies_there(core: str, tmp_p
     ]
 
 
+def test_what_was_missed_on_keeps_its_name_though_it_has_gone_before_that_is_told(
+    core: str, tmp_path: Path
+) -> None:
+    m = machine(2)
+    m.tracer.start(tmp_path / "t", CACHE)
+
+    async def write(th: Thread, addr: int) -> None:
+        await th.store(addr, 24)
+
+    addr = m.memory.alloc(0, BOX, Kind.GLOBAL_PADDED, Named())
+    for is_last in (False, True):
+        for vp in (0, 1):
+            m.spawn(VP(vp), write, addr)
+            m.run()
+        if is_last:
+            m.memory.free(0, addr)
+        m.tracer.drain()
+    m.close()
+    definitions = read(tmp_path / "t")[NAMES_CPU]
+    text = strings(definitions)
+    told: list[Any] = [values for _, _, what, values in definitions if what == "cache_line_name"]
+    assert {(text[values[3]], text[values[4]]) for values in told} == {("Thing /a", "lock")}
+
+
 def counters(to: Path, **fields: int) -> None:
     """Record two processors that count, each in a field of its own of one object with these *fields*."""
     layout = Layout("Counters", Kind.GLOBAL_PADDED, **fields)
