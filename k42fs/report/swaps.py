@@ -77,14 +77,14 @@ def swaps_report(source: Source) -> Report:
 
 
 def _phase(name: str) -> Column:
-    return Column(f"{name}_ns", name, microseconds)
+    return Column(f"{name}_ns", name, microseconds, spare=name in ("normal", "aborted"))
 
 
 COLUMNS: Final = (
     Column("object", "object", left=True),
-    Column("root", "root"),
+    Column("root", "root", spare=True),
     Column("outcome", "outcome", left=True),
     Column("at_ns", "at", microseconds),
     Column("took_ns", "took", microseconds),
-    Column("calls", "calls meanwhile", count),
+    Column("calls", "calls meanwhile", count, spare=True),
 )
