@@ -86,10 +86,20 @@ cdef inline bint hit(Model *m, Cache *cache, int code, int64_t addr) noexcept:
     return False
 
 
+cdef inline bint hit_in_front(Model *m, Cache *cache, int code, int64_t addr) noexcept:
+    """`hit`, but only if the line was used last of its set. Of what methods and locks use most is: so this, which the
+    host guesses right, is quicker than all ways at once. Of a trace it is not."""
+    cdef uint64_t tag = <uint64_t> addr >> m.l1_shift
+    cdef uint64_t word = l1_set(m, cache, tag)[0]
+    if word >> STATE_BITS != tag:
+        return False
+    return (word & STATE_MASK) == MODIFIED or (code == READ and word & STATE_MASK)
+
+
 cdef inline int64_t do_access(Model *m, int cpu, Cache *cache, int code, int64_t addr, int64_t nbytes,
                               int64_t now) except -1:
     cdef int64_t after, transactions = m.transactions
-    if hit(m, cache, code, addr):
+    if hit_in_front(m, cache, code, addr) or hit(m, cache, code, addr):
         cache.counts[code] += 1
         cache.l1_hits += 1
         after = now + m.l1_cycles
@@ -115,7 +125,7 @@ cdef int64_t do_script(Model *m, int cpu, Cache *cache, Compiled *script, int64_
         if now > limit and is_visible(m, cache, ref.code, addr, now - limit):
             stopped[0] = <int> i
             break
-        elif ref.code != RMW and hit(m, cache, ref.code, addr):
+        elif ref.code != RMW and (hit_in_front(m, cache, ref.code, addr) or hit(m, cache, ref.code, addr)):
             cache.counts[ref.code] += 1
             cache.l1_hits += 1
             now += m.l1_cycles
