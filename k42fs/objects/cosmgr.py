@@ -257,7 +257,7 @@ class COSMgr:
         ref = self.publish(th.vp, root, None)
         page, slot = self.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
         _, page.words[slot] = enter_destroy(page.words[slot])
-        root.reassign(ref)
+        root.ref = ref  # its reps keep theirs, which whoever made them may still read
         if th.proc.on.control:
             self.tracing.renamed(th.proc, root)
         await self._stage(th, root)

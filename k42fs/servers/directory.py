@@ -119,8 +119,9 @@ class Directory(FileObject):
             if th.proc.on.control:
                 self.tree.known.learn(self.file, name, file)
             made = self.tree.make_object(th, file)
+            # In one step with its making, and without its lock: from then on it may be replaced at any time.
+            of = made.add_client(th, flags)
             await made.root.charge_create(th)
-            of = made.add_client(th, flags)  # without its lock: nobody can know it before the name is free
             await th.touch(NEW_SERVER_FILE, made.addr, of.addr)
             await self.names.bind(th, name, file)
             return file, of

@@ -11,11 +11,14 @@ import pytest
 from k42fs.errors import K42Error
 from k42fs.ids import VP
 from k42fs.machine.thread import Thread
-from k42fs.objects import StaleRepError, Swap
+from k42fs.objects import SingleRepRoot, StaleRepError, Swap
 from k42fs.objects.counter import create_shared
 from k42fs.objects.implementations import kind_of, names
+from k42fs.servers.server_file import ServerFile
 from k42fs.servers.system import System, SystemOptions
 from tests.objects.lab import Lab
+from tests.servers.filelib.lab import Lab as FileLab
+from tests.servers.filelib.lab import rep_of
 from tests.servers.workload import Run
 
 HELD_ACROSS_CALLS = {"rename_mutex", "nh", "dirlock", "token", "lock"}
@@ -129,3 +132,26 @@ def test_invariant_36_nobody_reaches_a_replaced_representative(seed: int) -> Non
     machine.run()
     assert poisoned > 30
     assert cos.swaps.statistics()["aborted"] == 0, [each.reason for each in cos.swaps.recent if each.reason]
+
+
+def test_a_file_may_be_swapped_from_the_step_on_in_which_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes it must be done with the representative by then: an open entered in a replaced one is lost."""
+    lab = FileLab(model="full")
+    charge = SingleRepRoot.charge_create
+    swaps: list[Swap] = []
+
+    async def swap_first(root: SingleRepRoot, th: Thread) -> None:
+        if isinstance(root.rep, ServerFile) and not swaps:
+            swaps.append(await lab.cos.swap_to(th, root.ref, "ranged"))
+        await charge(root, th)
+
+    monkeypatch.setattr(SingleRepRoot, "charge_create", swap_first)
+    file, opened = lab.open_new(b"file")
+    assert swaps[0].state == "completed"
+    old: Any = swaps[0].old
+    poison(old.rep)
+    new = rep_of(lab.cos, file.obj_ref)
+    assert (new.implementation, new.clients, new.writers) == ("ranged", {opened}, 1)
+    assert lab.call("write", opened, 0, b"text") == 4
+    lab.call("release", opened)
+    assert lab.data(file) == b"text"
