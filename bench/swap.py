@@ -1,7 +1,8 @@
 """What other implementations gain, and what a swap costs, in modelled cycles on a deterministic machine.
 
-A row compares two implementations: what the first does, what the second does, and the second over the first (of a
-swap: cycles per processor that used the object). Where there is an aim, the row says whether it is met.
+A row compares two implementations: what the first does, what the second does, and the second over the first. Of a
+swap it has the cycles there and back, and the most for each processor that used the object; of calls, how long they
+take without swaps and with them, and the difference. Where there is an aim, the row says whether it is met.
 
 Usage: python bench/swap.py [--quick] [--json FILE]
 """
@@ -22,10 +23,14 @@ from rich.table import Table
 if not __package__:  # run as a file: python bench/swap.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import swap_directories
+from bench import swap_costs, swap_directories, swap_files
 from bench.swap_rows import Row
 
-SECTIONS: Final[tuple[Callable[..., Iterator[Row]], ...]] = (swap_directories.rows,)
+SECTIONS: Final[tuple[Callable[..., Iterator[Row]], ...]] = (
+    swap_directories.rows,
+    swap_files.rows,
+    swap_costs.rows,
+)
 
 
 def table_of(rows: list[Row]) -> Table:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from k42fs.ids import VP
+from k42fs.ids import VP, Ref
 from k42fs.machine.config import preset
 from k42fs.machine.driver import Machine
 from k42fs.machine.thread import Thread
+from k42fs.objects.adaptation import Adapter
 from k42fs.objects.cosmgr import COSMgr
+from k42fs.objects.swap_record import SwapRecord
+from k42fs.servers.adapt_rules import RULES
 from k42fs.servers.makers import MAKERS
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.object_policy import Kind, ObjectPolicy
@@ -22,6 +25,11 @@ PRESET: Final = "dir-1024"
 CLEANUP_CYCLES: Final = 1_000_000
 STAGGER: Final = 20_000
 """Within how many cycles the processors start: in step, all would want the same lines at the same times."""
+
+WINDOW: Final = 400_000
+"""Cycles of a window of the adapter, and how many it looks at."""
+
+WINDOWS: Final = 6
 
 Operation = Callable[["Site", Thread, int], Awaitable[object]]
 """What a processor does over and over: (site, thread, how often it has done it)."""
@@ -49,11 +57,14 @@ class Row:
 
 
 class Site:
-    """A ramfs behind a NameTree on a deterministic machine, its objects of chosen implementations."""
+    """A ramfs behind a NameTree on a deterministic machine, its objects of chosen implementations.
+
+    There is one processor more than *processors*: who watches the others, or swaps, works there.
+    """
 
     def __init__(self, processors: int, chosen: Mapping[Kind, str]) -> None:
         self.processors = processors
-        self.machine = Machine(preset(PRESET, processors=processors))
+        self.machine = Machine(preset(PRESET, processors=processors + 1))
         self.cos = COSMgr(self.machine)
         policy = ObjectPolicy(MAKERS, chosen)
         self.tree = NameTree(self.cos, RamFS(self.machine, UNLIMITED), policy=policy)
@@ -83,6 +94,35 @@ class Site:
         now = self.machine.now
         for processor in self.machine.processors:
             processor.idle_until(now)
+
+    def swap(self, ref: Ref, implementation: str) -> SwapRecord:
+        """Swap an idle object, from the processor that does nothing else; what it took."""
+        records = []
+
+        async def run(th: Thread) -> None:
+            self.cos.activate(th)
+            swap = await self.cos.swap_to(th, ref, implementation)
+            await swap.wait(th)
+            self.cos.deactivate(th)
+            records.append(swap.record)
+
+        self.meet()
+        self.machine.spawn(VP(self.processors), run)
+        self.machine.run()
+        return records[0]
+
+    def adapt(self, operation: Operation) -> Adapter:
+        """Let all processors do *operation* while an adapter with the shipped rules watches; that adapter."""
+        adapter = Adapter(self.cos, RULES)
+
+        async def watch(th: Thread) -> None:
+            for _ in range(WINDOWS):
+                await th.sleep(WINDOW)
+                await adapter.observe(th)
+
+        self.machine.spawn(VP(self.processors), watch)
+        self.rate(operation, WINDOWS * WINDOW // 3)
+        return adapter
 
     def rate(self, operation: Operation, stretch: int) -> float:
         """Return operations per million cycles of all processors together, over a *stretch* of virtual time after two

@@ -1,0 +1,81 @@
+"""What swaps cost callers: nothing while there is none, and how much longer calls take while there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import quantiles
+from typing import Final
+
+from bench.swap_rows import Row, Site
+from k42fs.ids import VP
+from k42fs.machine.thread import Thread
+
+CALLERS: Final = 8
+NAMES: Final = 16
+PERIOD: Final = 100_000
+"""Cycles from one swap to the next."""
+
+STRETCH: Final = 2_000_000
+
+
+async def look_up(site: Site, th: Thread, turn: int) -> None:
+    """Look up one of a few names of one directory."""
+    if turn < NAMES:
+        _, opened = await site.call(th, "create", site.root, b"%d" % turn, 0o644, 2)
+        await site.call(th, "release", opened)
+    await site.call(th, "lookup", site.root, b"%d" % (turn % NAMES))
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """Yield the rows."""
+    site = Site(1, {})
+    before = site.rate(look_up, PERIOD)
+    for implementation in ("distributed", "locked"):
+        site.swap(site.root.obj_ref, implementation)
+    after = site.rate(look_up, PERIOD)
+    title = "directory, one processor: look up, never swapped and swapped before"
+    yield Row(title, before, after, "per Mcycle", after / before, "0.995 to 1.005", 0.995, 1.005)
+    stretch = STRETCH // 4 if quick else STRETCH
+    calm, swapped = (_latencies(stretch, swaps=swaps) for swaps in (False, True))
+    for name, share in (("median", 50), ("99 %", 99), ("99.9 %", 99.9)):
+        first, second = (_percentile(cycles, share) for cycles in (calm, swapped))
+        title = f"look-ups by {CALLERS}, swapped every {PERIOD:,}: {name} of a call"
+        yield Row(title, first, second, "cycles", second - first)
+    yield Row("... and the longest", max(calm), max(swapped), "cycles", max(swapped) - max(calm))
+
+
+def _percentile(cycles: list[int], share: float) -> float:
+    return quantiles(cycles, n=1000, method="inclusive")[round(share * 10) - 1]
+
+
+def _latencies(stretch: int, *, swaps: bool) -> list[int]:
+    """Return how long each look-up in a directory took, in cycles, while it was swapped for its like, or not."""
+    site = Site(CALLERS, {"DirObject": "distributed"})
+    cycles: list[int] = []
+
+    async def call(th: Thread) -> None:
+        end = th.proc.clock + stretch
+        turn = 0
+        while th.proc.clock < end:
+            start = th.proc.clock
+            await site.call(th, "lookup", site.root, b"%d" % (turn % NAMES))
+            cycles.append(th.proc.clock - start)
+            await th.sleep(200)  # between requests others of the processor run, such as a swap's worker
+            turn += 1
+
+    async def swap(th: Thread) -> None:
+        for _ in range(stretch // PERIOD):
+            await th.sleep(PERIOD)
+            site.cos.activate(th)
+            begun = await site.cos.swap_to(th, site.root.obj_ref, "distributed")
+            await begun.wait(th)
+            site.cos.deactivate(th)
+
+    site.rate(look_up, PERIOD)
+    site.meet()
+    for vp in range(CALLERS):
+        site.machine.spawn(VP(vp), call)
+    if swaps:
+        site.machine.spawn(VP(CALLERS), swap)
+    site.machine.run()
+    return cycles
