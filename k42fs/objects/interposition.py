@@ -47,6 +47,9 @@ MANAGER: Final = Layout("Interposition", Kind.GLOBAL_PADDED, lock=16)
 MISS: Final = ROOT.script("handle_miss", "r:vtable x:trans_set r:inner w2:0", work=80)
 
 REP: Final = Layout("ArbiterRep", Kind.GLOBAL_PADDED, vtable=8, inner=8, stacks=32, counters=64)
+SPIN_CYCLES: Final = 200
+"""Between two looks at an entry that somebody else is switching."""
+
 CALL: Final = REP.script("handleCall", "r:vtable w:stacks w:counters r:inner", work=120)
 """What an intercepted call costs beside its arbiter: the descriptor, the other stack, a counter."""
 
@@ -308,10 +311,16 @@ class Interposition:
             await self._uncapture(th, ref, root)
 
     async def _uncapture(self, th: Thread, ref: Ref, arbiter: ArbiterRoot) -> None:
-        try:
-            top: MissHandler | None = await self.cos.swaps.enter(th, ref)
-        except (DeletedObjectError, InTransitionError):  # it dies, and its arbiter with it
-            return
+        top: MissHandler | None = None
+        while top is None:
+            try:
+                top = await self.cos.swaps.enter(th, ref)
+            except DeletedObjectError:
+                return
+            except InTransitionError:
+                if self.cos.is_dying(ref):  # and its arbiters with it
+                    return
+                await th.sleep(SPIN_CYCLES)  # another arbiter is just being put there
         above: ArbiterRoot | None = None
         while top is not arbiter and isinstance(top, ArbiterRoot):  # captured again since `release` looked
             above, top = top, top.inner
