@@ -1,57 +1,21 @@
 """`time`: who used the processors, and for whom, as K42's breakdown (jiggy) has it.
 
-The time of a processor between two switches is a slot, billed to the state after the earlier one: the process it
-works in, the mode, and the process on whose behalf. A slot is in-process for the first and, if they differ,
-ex-process for the second. Before its first switch a processor's state is unknown; after its last one it stays as
-it is to the end of the recording. So the bills of a processor add up to the whole recording, to the tick.
-
-A request of the kernel's (OpEnter to OpExit) is work in the server, mode SC and the operation, for the client
-that asked; `Context` says more, and overrides.
+The time of a processor between two switches is a slot, billed to the state after the earlier one (running.py): the
+process it works in, the mode, and the process on whose behalf. A slot is in-process for the first and, if they
+differ, ex-process for the second. So the bills of a processor add up to the whole recording, to the tick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from k42fs.report.filters import Source
+from k42fs.report.running import KERNEL, NOBODY, REQUEST, SERVER, Running, State
 from k42fs.report.tables import Column, Report, Table, count, microseconds, percent, ratio
 
-KERNEL: Final = 0
-SERVER: Final = 1
-"""The pid of the base servers, as in K42: where requests are served unless a switch says otherwise."""
-
-NOBODY: Final = -1
-PID_SHIFT, DOMAIN_SHIFT, DOMAIN_MASK = 32, 16, 0xFFFF
-REQUEST: Final = "SC"
-
-
 Nanoseconds = Callable[[int], int]
-
-
-class State(NamedTuple):
-    """What a processor does: in which process, in which mode, for whom."""
-
-    pid: int
-    mode: str
-    owner: int
-
-
-UNKNOWN: Final = State(NOBODY, "unknown", NOBODY)
-IDLE: Final = State(KERNEL, "idle", KERNEL)
-
-SERVES: Final = {"exception_ppc_call": "ppcsrv"}
-"""Switches into a server: it works on for the same owner."""
-
-KERNEL_MODES: Final = {
-    "exception_pgflt": "fault",
-    "exception_await_dispatch": "scheduler",
-    "exception_ppc_async_remote": "async",
-    "exception_await_ppc_retry": "scheduler",
-    "exception_ipc_remote": "asyncrmt",
-}
-"""Switches to the kernel, and in which mode it then is."""
 
 
 @dataclass(slots=True)
@@ -79,70 +43,27 @@ class Breakdown:
             bill.slots += 1
 
 
-def switched(attribute: str, commid: int, before: State) -> State:
-    """Return the state after a switch to *commid* (pid<<32 | domain<<16 | vp)."""
-    pid = commid >> PID_SHIFT
-    owner = before.owner if before.owner not in (NOBODY, KERNEL) else before.pid
-    if mode := KERNEL_MODES.get(attribute):
-        return State(KERNEL, mode, owner)
-    if not pid:
-        return State(KERNEL, "dispatcher", KERNEL) if not commid >> DOMAIN_SHIFT & DOMAIN_MASK else IDLE
-    if attribute in SERVES:
-        return State(pid, SERVES[attribute], owner)
-    if attribute == "exception_ppc_return" and pid != owner and owner > KERNEL:
-        return State(pid, "ppcsrv", owner)  # back in a server that was itself called
-    return State(pid, "user", pid)
-
-
 def breakdown(source: Source) -> Breakdown:
     """Return who is billed for what."""
-    schema = source.trace.schema
-    switches = {
-        each.id: (each.attribute, each.by_name[each.context].word if each.context != "0" else None)
-        for each in schema.events()
-        if each.context is not None
-    }
-    context, enter, leave = map(source.id, ("exception_context", "fuse_op_enter", "fuse_op_exit"))
     told = {source.id(each): names for each, names in NAMES.items()}
-    modes = schema.by_attribute["exception_context"].by_name["mode"].type.values
-    wanted = {*switches, enter, leave, *told}
     found = Breakdown(source.begin, source.end, source.processors)
     for vp in source.processors:
-        state, since = UNKNOWN, source.begin
-        request: dict[int, State] = {}
-        op = ""
-        for records in source.undivided(vp, wanted):
+        running, since = Running(source), source.begin
+        for records in source.undivided(vp, {*running.wanted, *told}):
             for time, _, number, words in records:
                 if number in told:
                     pid, name = told[number]
                     found.names[words[pid]] = source.names.text(words[name])
-                    continue
-                before = state
-                if number == context:
-                    mode = modes[words[1]] if words[1] < len(modes) else "unknown"
-                    mode = f"{REQUEST}{op}" if mode == "syscall" and op else mode
-                    state = State(words[0] >> PID_SHIFT, mode, words[2] >> PID_SHIFT)
-                elif number == enter:
-                    op = source.names.op(words[1])
-                    request[words[0]] = before
-                    state = State(_server(before), f"{REQUEST}{op}", words[3])
-                elif number == leave:
-                    state, op = request.pop(words[0], IDLE), ""
                 else:
-                    attribute, word = switches[number]
-                    state = switched(attribute, words[word] if word is not None else 0, before)
-                found.bill(vp, before, time - since)
-                since = time
-        found.bill(vp, state, source.end - since)
+                    found.bill(vp, running.state, time - since)
+                    running.take(number, words)
+                    since = time
+        found.bill(vp, running.state, source.end - since)
     return found
 
 
 NAMES: Final = {"user_spawn": (0, 3), "user_start_exec": (0, 1)}
 """Events that name a process: the words of its pid and its name."""
-
-
-def _server(before: State) -> int:
-    return before.pid if before.mode in ("syscall", "ppcsrv") and before.pid > KERNEL else SERVER
 
 
 def time_report(source: Source) -> Report:
@@ -151,6 +72,8 @@ def time_report(source: Source) -> Report:
     span = found.end - found.begin
     whole = span * len(found.processors)
     ns = source.trace.nanoseconds
+    if (pid := source.filter.pid) is not None:
+        found.bills = {key: bill for key, bill in found.bills.items() if pid in (key[1].pid, key[1].owner)}
     bills: dict[State, Bill] = {}
     for (_, state), bill in found.bills.items():
         joined = bills.setdefault(state, Bill())
@@ -163,13 +86,12 @@ def time_report(source: Source) -> Report:
         )
         for (pid, mode, owner), bill in bills.items()
     ]  # fmt: skip
-    pid = source.filter.pid
-    rows = [row for row in rows if pid is None or pid in (row[0], row[2])]
     rows.sort(key=lambda row: (-row[5], row[:5]))
-    note = (
-        f"{len(found.processors)} processors x {span:,} cycles = {whole:,} cycles, "
-        f"billed {sum(bill.ticks for bill in bills.values()):,}"
-    )
+    billed = sum(bill.ticks for bill in bills.values())
+    unit = "cycles"
+    if not source.has_model:
+        span, whole, billed, unit = ns(span), ns(whole), ns(billed), "ns"
+    note = f"{len(found.processors)} processors x {span:,} {unit} = {whole:,} {unit}, billed {billed:,}"
     return Report(
         [
             _by_program(found, bills, whole, ns),

@@ -1,6 +1,6 @@
 // kmon's page: draws the rows, zooms, selects, and tells what is in view. Times are ticks after META.begin.
 "use strict";
-const QUARTERS = [0, 4, 3, 2]; // of a row's height: none, at most one event, several, several of several entities
+const QUARTERS = [4, 3, 2]; // of a row's height: at most one event, several, several of several entities
 const AROUND = 5, MARKS_MAX = 9, LABELS = 6, AXIS = 34, GAP = 3;
 const MARKS = ["#ffffff", "#ff5db1", "#7dff5d", "#5de1ff", "#ffd75d", "#b58cff", "#ff9b5d", "#9bffd9", "#c8c8c8"];
 
@@ -78,11 +78,9 @@ function drawRow(pen, place, row, top) {
     let after = x + 1;
     const quarters = quartersOf(states[x]);
     while (after < width && entities[after] === entities[x] && quartersOf(states[after]) === quarters) after++;
-    if (quarters) {
-      const high = (place.height * quarters) / 4;
-      pen.fillStyle = META.entities[entities[x]].color;
-      pen.fillRect(place.names + x, top + place.height - high, after - x, high);
-    }
+    const high = (place.height * quarters) / 4;
+    pen.fillStyle = META.entities[entities[x]].color;
+    pen.fillRect(place.names + x, top + place.height - high, after - x, high);
     x = after;
   }
   marked.forEach((kind, index) => {
@@ -97,9 +95,8 @@ function drawRow(pen, place, row, top) {
 }
 
 function quartersOf(state) {
-  if (state & OUTSIDE) return QUARTERS[0];
-  if ((state & EVENTS) < MANY) return QUARTERS[1];
-  return state & SEVERAL ? QUARTERS[3] : QUARTERS[2];
+  if ((state & EVENTS) < MANY) return QUARTERS[0];
+  return state & SEVERAL ? QUARTERS[2] : QUARTERS[1];
 }
 
 function drawSelection(pen, place) {
@@ -336,9 +333,7 @@ function showTip(place, x, y) {
   const left = toTime(place, Math.floor(x)), right = toTime(place, Math.floor(x) + 1);
   const [entities, states] = row.columns(left, right, 1);
   const events = ["no event", "one event", "several events"][states[0] & EVENTS];
-  tip.textContent = states[0] & OUTSIDE
-    ? `cpu${row.cpu} ${time(left)} s: nothing recorded`
-    : `cpu${row.cpu} ${time(left)} s: ${META.entities[entities[0]].name}, ${events}`;
+  tip.textContent = `cpu${row.cpu} ${time(left)} s: ${META.entities[entities[0]].name}, ${events}`;
   tip.style.top = `${y + 16}px`;
   tip.style.left = `${Math.min(x + 12, place.width - tip.offsetWidth - 8)}px`;
 }

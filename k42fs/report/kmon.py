@@ -2,7 +2,7 @@
 
 `chart` reads a recording once into rows; kmon_svg draws them, kmon_page makes a page to look around in.
 Who runs is known from events that switch contexts (class Exception); without them a row shows only that there
-was something to record.
+was something to record. Every processor is billed for the whole time, by the rule of `time` (running.py).
 
 K42: tools/misc/kmon. Differs: which events switch is derived from the schema, not listed; K42's list missed some.
 """
@@ -22,6 +22,7 @@ from k42fs.report.filters import Source
 from k42fs.report.kmon_rows import UNKNOWN, Row
 from k42fs.report.kmon_scan import RowDecoder, Special
 from k42fs.report.names import Names
+from k42fs.report.running import IDLE, REQUEST, Running, State
 
 KERNEL_COLOR: Final = "#e0453a"
 IDLE_COLOR: Final = "#2f5fd0"
@@ -29,14 +30,10 @@ UNKNOWN_COLOR: Final = "#5b6675"
 COLORS: Final = ("#3fd0d4", "#57c84d", "#d65fd0", "#f0953a", "#f4a6c0", "#c4c9d0", "#ecd94a")
 """K42's, by number mod 7: cyan, green, magenta, orange, pink, light grey, yellow."""
 
-QUIET: Final = ("Control", "Info", "Default")
-"""Classes of events that say nothing of what the machine did: an end with nothing else is cut off."""
-
 MODE_COLORS: Final = {"idle": IDLE_COLOR, "unknown": UNKNOWN_COLOR, "fault": KERNEL_COLOR}
 SPAWNS: Final = {"user_spawn": 3, "user_start_exec": 1}
 """Events that name a process: which word of the payload holds the name. The first one is the pid."""
 
-NO_MODE: Final = -1
 ENTITIES_MAX: Final = 60_000
 WAYS: Final = ("process", "owner", "domain", "mode")
 
@@ -72,10 +69,10 @@ class Chart:
         return sum(len(row.times) for row in self.rows)
 
     def ticks_by_entity(self) -> dict[int, int]:
-        """Return for how long each entity ran, over all rows."""
+        """Return for how long each entity ran, over all rows: processors x time, as `time` bills it."""
         total: Counter[int] = Counter()
         for row in self.rows:
-            total.update(row.ticks_by_entity(self.begin, self.end))
+            total.update(row.ticks_by_entity(self.begin, self.end - 1))  # the last event takes no time
         return dict(total)
 
 
@@ -89,38 +86,33 @@ class Entities:
         self._spawns = {schema.by_attribute[name].id: word for name, word in SPAWNS.items()}
         self._modes = schema.types["mode"].values
         self._numbers: dict[tuple[int, int], int] = {(-1, 0): UNKNOWN}
-        self._met: dict[tuple[int, int, int], int] = {}
+        self._met: dict[int, int] = {}
         self.readers = {each.id: self._reader(each) for each in schema.events() if each.context}
         self.special = {*self.readers, *self._spawns}
 
     def _reader(self, event: Event) -> Callable[[list[int]], int]:
         """Return a function from payload words to the number of what runs after *event*."""
-        where = {name: each.word for name, each in event.by_name.items()}
         if event.context == "0":
-            return lambda _: self.number(0, NO_MODE, 0)
-        c = where[str(event.context)]
-        if "mode" in where and "owner" in where:
-            mode, owner = where["mode"], where["owner"]
-            known = self._met
+            return lambda _: self.number(0)
+        c, known = event.by_name[str(event.context)].word, self._met
 
-            def read(words: list[int]) -> int:
-                found = known.get(
-                    (words[c], words[mode], words[owner])
-                )  # nearly always: this is called for millions
-                return self.number(words[c], words[mode], words[owner]) if found is None else found
+        def read(words: list[int]) -> int:
+            found = known.get(words[c])  # nearly always: this is called for millions
+            return self.number(words[c]) if found is None else found
 
-            return read
-        return lambda words: self.number(words[c], NO_MODE, words[c])
+        return read
 
-    def number(self, c: int, mode: int, owner: int) -> int:
-        """Return the number of what runs when c runs in *mode* on behalf of *owner*."""
-        found = self._met.get((c, mode, owner))
+    def number(self, c: int) -> int:
+        """Return the number of what runs when c runs."""
+        found = self._met.get(c)
         if found is None:
-            key = (mode, 0) if self.by == "mode" else self._process(owner if self.by == "owner" else c)
-            if key not in self._numbers:
-                self._numbers[key] = len(self._numbers) if len(self._numbers) < ENTITIES_MAX else UNKNOWN
-            found = self._met[c, mode, owner] = self._numbers[key]
+            found = self._met[c] = self._numbered(self._process(c))
         return found
+
+    def _numbered(self, key: tuple[int, int]) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self._numbers) if len(self._numbers) < ENTITIES_MAX else UNKNOWN
+        return self._numbers[key]
 
     def _process(self, c: int) -> tuple[int, int]:
         """Return (pid, domain). Of processes only one domain counts, of the kernel whether it is idle."""
@@ -176,16 +168,47 @@ class Entities:
         return Entity(name, COLORS[pid % len(COLORS)])
 
 
+class States(Entities):
+    """What runs by owner or by mode, which only the whole state of a processor tells: see running.py."""
+
+    def __init__(self, source: Source, by: str) -> None:
+        super().__init__(source.trace.schema, source.names, by)
+        self._source = source
+        self._running: dict[int, Running] = {}
+        self._known: dict[State, int] = {}
+        self.special = {*Running(source).wanted, *self._spawns}
+
+    def take(self, row: Row, specials: Sequence[Special]) -> None:
+        if row.cpu not in self._running:
+            self._running[row.cpu] = Running(self._source)
+        running, known = self._running[row.cpu], self._known
+        for index, number, words in specials:
+            if number in self._spawns:
+                self._processes[words[0]] = self._names.text(words[self._spawns[number]])
+                continue
+            state = running.take(number, words)
+            entity = known.get(state)
+            if entity is None:
+                entity = known[state] = self._numbered(self._key(state))
+            row.switch(index, entity)
+
+    def _key(self, state: State) -> tuple[int, int]:
+        if self.by == "owner":
+            return state.owner, int(state == IDLE)
+        mode = "syscall" if state.mode.startswith(REQUEST) else state.mode
+        return (-1 if mode == "unknown" else self._modes.index(mode)), 0
+
+
 def chart(source: Source, by: str = "process") -> Chart:
     """Read *source* into rows, coloured *by* one of WAYS.
 
     Without a filter but by time and processor, what runs at the beginning is known from what came before.
     """
-    trace, names = source.trace, source.names
+    trace = source.trace
     since, until = source.begin, source.end
     only = source.filter
     is_narrow = any(each is not None for each in (only.classes, only.object, only.path, only.pid))
-    entities = Entities(trace.schema, names, by)
+    entities = States(source, by) if by in ("owner", "mode") else Entities(trace.schema, source.names, by)
     events = list(trace.schema.events())
     kinds = {event.id: index for index, event in enumerate(events)}
     rows = []
@@ -199,9 +222,7 @@ def chart(source: Source, by: str = "process") -> Chart:
             for _ in trace.records(trace.streams[cpu], None, 0, until, decoder):
                 pass
         rows.append(row.part(since, until + 1))
-    quiet = {index for index, event in enumerate(events) if event.class_name in QUIET}
-    begin, end = _busy(rows, quiet)
-    rows = [row.part(begin, end) for row in rows]
+    begin, end = since, until + 1
     return Chart(
         trace.path.resolve().name,
         by,
@@ -214,24 +235,6 @@ def chart(source: Source, by: str = "process") -> Chart:
         [event.qualified for event in events],
         trace.loss.sentences(),
     )
-
-
-def _busy(rows: list[Row], quiet: set[int]) -> tuple[int, int]:
-    """Return the first tick and the one after the last at which something happened that is not *quiet*."""
-    first, last = [], []
-    for row in rows:
-        loud = _loud(row, range(len(row.kinds)), quiet)
-        if loud is not None:
-            first.append(row.times[loud])
-            last.append(row.times[_loud(row, range(len(row.kinds) - 1, -1, -1), quiet) or 0])
-    if not first:
-        first = [row.times[0] for row in rows if row.times]
-        last = [row.times[-1] for row in rows if row.times]
-    return min(first, default=0), max(last, default=0) + 1
-
-
-def _loud(row: Row, indices: range, quiet: set[int]) -> int | None:
-    return next((index for index in indices if row.kinds[index] not in quiet), None)
 
 
 def said(source: Source, begin: int, end: int) -> dict[int, list[str]]:

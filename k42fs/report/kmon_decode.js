@@ -1,7 +1,7 @@
 // The page's block of bytes, read back into rows: see k42fs/report/kmon_payload.py for what is in it.
 "use strict";
 const META = JSON.parse(document.getElementById("meta").textContent);
-const UNKNOWN = 0, EVENTS = 3, MANY = 2, SEVERAL = 4, OUTSIDE = 8;
+const UNKNOWN = 0, EVENTS = 3, MANY = 2, SEVERAL = 4, BEFORE = 8;
 
 async function inflated(base64) {
   const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -69,8 +69,7 @@ class EventRow {
   columns(begin, end, width) {
     const entities = new Uint16Array(width), states = new Uint8Array(width);
     const count = this.times.length;
-    if (!count) return [entities, states.fill(OUTSIDE)];
-    const first = this.times[0], last = this.times[count - 1];
+    const first = count ? this.times[0] : end;
     let at = this.search(begin), left = begin;
     let current = at ? this.entities[at - 1] : UNKNOWN;
     for (let x = 0; x < width; x++) {
@@ -86,7 +85,7 @@ class EventRow {
           }
         }
         current = this.entities[after - 1];
-      } else if (right <= first || left > last) states[x] = OUTSIDE;
+      } else if (right <= first) states[x] = BEFORE;
       entities[x] = current;
       at = after;
       left = right;
@@ -114,9 +113,6 @@ class EventRow {
   ran(begin, end) {
     const found = new Map();
     const count = this.times.length;
-    if (!count) return found;
-    begin = Math.max(begin, this.times[0]);
-    end = Math.min(end, this.times[count - 1]);
     let at = this.search(begin), time = begin;
     let entity = at ? this.entities[at - 1] : UNKNOWN;
     for (; time < end; at++) {
@@ -138,8 +134,6 @@ class EventRow {
 class ColumnRow {
   constructor(shape, source) {
     this.cpu = shape.cpu;
-    this.first = shape.first;
-    this.last = shape.last;
     this.entities = source.words(META.columns);
     this.states = source.take(META.columns);
     this.spans = new Map();
@@ -168,16 +162,16 @@ class ColumnRow {
   }
 
   combined(low, high) {
-    let entity = UNKNOWN, state = OUTSIDE, events = 0;
+    let entity = UNKNOWN, state = BEFORE, events = 0;
     for (let index = low; index < high; index++) {
       const one = this.states[index];
-      if (one & OUTSIDE) continue;
-      if (!(state & OUTSIDE) && entity !== this.entities[index]) state |= SEVERAL;
-      state = (state & ~OUTSIDE) | (one & SEVERAL);
+      if (one & BEFORE) continue;
+      if (!(state & BEFORE) && entity !== this.entities[index]) state |= SEVERAL;
+      state = (state & ~BEFORE) | (one & SEVERAL);
       events += one & EVENTS;
       entity = this.entities[index];
     }
-    return [entity, state & OUTSIDE ? state : state | Math.min(events, MANY)];
+    return [entity, state & BEFORE ? state : state | Math.min(events, MANY)];
   }
 
   // [middle, about how many events] of each span with events of *kind*; of a span half in view, half of them.
@@ -208,7 +202,6 @@ class ColumnRow {
     const ticks = META.length / META.columns;
     const low = Math.max(Math.floor(begin / ticks), 0), high = Math.min(Math.ceil(end / ticks), META.columns);
     for (let index = low; index < high; index++) {
-      if (this.states[index] & OUTSIDE) continue;
       found.set(this.entities[index], (found.get(this.entities[index]) || 0) + ticks);
     }
     return found;

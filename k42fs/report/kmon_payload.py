@@ -97,8 +97,6 @@ def _columns(rows: Sequence[Row], begin: int, end: int, count: int, spans: int) 
             {
                 "cpu": row.cpu,
                 "events": len(row.times),
-                "first": row.times[0] - begin if row.times else 0,
-                "last": row.times[-1] - begin if row.times else 0,
                 "kinds": [[kind, len(each)] for kind, each in packed.items()],
             }
         )

@@ -32,8 +32,8 @@ EVENTS: Final = 3
 SEVERAL: Final = 4
 """More than one entity ran."""
 
-OUTSIDE: Final = 8
-"""The processor recorded nothing yet, or nothing any more."""
+BEFORE: Final = 8
+"""The processor has recorded nothing yet: what ran is unknown, and is not counted as another entity."""
 
 
 @dataclass(slots=True)
@@ -69,10 +69,7 @@ class Row:
         return part
 
     def ticks_by_entity(self, begin: int, end: int) -> dict[int, int]:
-        """Return for how long each entity ran from *begin* to *end*, within what the processor recorded."""
-        if not self.times:
-            return {}
-        begin, end = max(begin, self.times[0]), min(end, self.times[-1])
+        """Return for how long each entity ran from *begin* to *end*."""
         if ran is not None:
             return ran(self.times, self.switches, self.switch_entities, begin, end)
         ticks: dict[int, int] = {}
@@ -106,11 +103,13 @@ def columns(row: Row, begin: int, end: int, count: int) -> Columns:
     Cost: a search per column, not a step per event; compiled, a step per event.
     """
     if cut is not None:
-        return Columns(*cut(row.times, row.switches, row.switch_entities, begin, end, count))
+        entities, states = cut(row.times, row.switches, row.switch_entities, begin, end, count)
+        if row.times and end > row.times[0]:
+            # kmon_fast marks what is after the last event as it does what is before the first.
+            states = states.rstrip(bytes([BEFORE])).ljust(count, bytes([NO_EVENT]))
+        return Columns(entities, states)
     entities, states = array("H", bytes(2 * count)), bytearray(count)
-    if not row.times:
-        return Columns(entities, bytearray([OUTSIDE] * count))
-    first, last = row.times[0], row.times[-1]
+    first = row.times[0] if row.times else end
     at = bisect_left(row.times, begin)
     switch = bisect_left(row.switches, at)
     current = row.switch_entities[switch - 1] if switch else UNKNOWN
@@ -128,8 +127,8 @@ def columns(row: Row, begin: int, end: int, count: int) -> Columns:
                 current = row.switch_entities[next_switch - 1]
                 state |= SEVERAL if len(ran) > 1 else 0
                 switch = next_switch
-        elif right <= first or left > last:
-            state = OUTSIDE
+        elif right <= first:
+            state = BEFORE
         entities[index], states[index] = current, state
         at, left = after, right
     return Columns(entities, states)
@@ -137,23 +136,21 @@ def columns(row: Row, begin: int, end: int, count: int) -> Columns:
 
 def combined(cut: Columns, first: int, after: int) -> tuple[int, int]:
     """Return (entity, state) of the column that columns first..after-1 of *cut* make."""
-    entity, state, events = UNKNOWN, OUTSIDE, 0
+    entity, state, events = UNKNOWN, BEFORE, 0
     for index in range(first, after):
         one = cut.states[index]
-        if one & OUTSIDE:
+        if one & BEFORE:
             continue
-        if not state & OUTSIDE and entity != cut.entities[index]:
+        if not state & BEFORE and entity != cut.entities[index]:
             state |= SEVERAL
-        state = state & ~OUTSIDE | one & SEVERAL
+        state = state & ~BEFORE | one & SEVERAL
         events += one & EVENTS
         entity = cut.entities[index]
-    return entity, state if state & OUTSIDE else state | min(events, MANY_EVENTS)
+    return entity, state if state & BEFORE else state | min(events, MANY_EVENTS)
 
 
 def quarters(state: int) -> int:
-    """Return how high a column of *state* is drawn, in quarters of the row; 0 for nothing at all."""
-    if state & OUTSIDE:
-        return 0
+    """Return how high a column of *state* is drawn, in quarters of the row."""
     if state & EVENTS < MANY_EVENTS:
         return 4
     return 2 if state & SEVERAL else 3

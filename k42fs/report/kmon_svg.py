@@ -10,6 +10,7 @@ from typing import Final
 from k42fs.report.kmon import Chart
 from k42fs.report.kmon_page import about
 from k42fs.report.kmon_rows import Row, columns, quarters
+from k42fs.report.tables import ratio
 
 LABELS: Final = 6
 TOP: Final = 58
@@ -31,7 +32,8 @@ def svg(chart: Chart, width: int = 1200, row_height: int = 0) -> str:
     names = 20 + 8 * max((len(str(row.cpu)) for row in chart.rows), default=1) + 24
     total = names + width + 16
     below = TOP + len(chart.rows) * step + 10
-    legend = _by_time(chart)[:LEGEND_MAX]
+    entities = _by_time(chart)
+    legend = entities[:LEGEND_MAX]
     height = below + LEGEND_LINE * (-(-len(legend) // LEGEND_COLUMNS) + 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" '
@@ -45,7 +47,8 @@ def svg(chart: Chart, width: int = 1200, row_height: int = 0) -> str:
         if index % -(-LABEL_HEIGHT // step) == 0:
             parts.append(_label(row, names, top + row_height // 2 + 4))
         parts += _row(chart, row, names, top, width, row_height)
-    parts += _legend(chart, legend, names, below, width)
+    whole = sum(ticks for _, ticks in entities)
+    parts += _legend(chart, legend, whole, names, below, width)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -76,12 +79,11 @@ def _row(chart: Chart, row: Row, left: int, top: int, width: int, height: int) -
     heights = map(quarters, cut.states)
     for (entity, high), run in groupby(zip(cut.entities, heights, strict=True)):
         length = len(list(run))
-        if high:
-            size = height * high // 4
-            yield (
-                f'<path d="M{x} {top + height - size}h{length}v{size}h-{length}z" '
-                f'fill="{chart.entities[entity].color}"/>'
-            )
+        size = height * high // 4
+        yield (
+            f'<path d="M{x} {top + height - size}h{length}v{size}h-{length}z" '
+            f'fill="{chart.entities[entity].color}"/>'
+        )
         x += length
 
 
@@ -90,15 +92,16 @@ def _by_time(chart: Chart) -> list[tuple[int, int]]:
     return sorted(chart.ticks_by_entity().items(), key=lambda each: (-each[1], each[0]))
 
 
-def _legend(chart: Chart, legend: list[tuple[int, int]], left: int, top: int, width: int) -> Iterator[str]:
-    total = sum(ticks for _, ticks in legend) or 1
+def _legend(
+    chart: Chart, legend: list[tuple[int, int]], whole: int, left: int, top: int, width: int
+) -> Iterator[str]:
     step = width // LEGEND_COLUMNS
     for index, (entity, ticks) in enumerate(legend):
         x, y = left + index % LEGEND_COLUMNS * step, top + index // LEGEND_COLUMNS * LEGEND_LINE
         what = chart.entities[entity]
         yield f'<rect x="{x}" y="{y}" width="11" height="11" fill="{what.color}"/>'
         yield (
-            f'<text x="{x + 17}" y="{y + 10}" fill="#eef1f5">{escape(what.name)} {100 * ticks / total:.1f} %</text>'
+            f'<text x="{x + 17}" y="{y + 10}" fill="#eef1f5">{escape(what.name)} {ratio(ticks, whole):.1f} %</text>'
         )
     y = top + -(-len(legend) // LEGEND_COLUMNS) * LEGEND_LINE + 12
     rule = f"full height: at most one event in the column; three quarters: several of one {chart.by}; half: of several."

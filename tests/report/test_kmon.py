@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +18,7 @@ import pytest
 
 from k42fs.machine.tracing.packets import HEAD_BYTES
 from k42fs.report import kmon_payload, kmon_scan
+from k42fs.report.breakdown import breakdown
 from k42fs.report.filters import Filter, Source
 from k42fs.report.kmon import Chart, chart
 from k42fs.report.kmon_page import SCRIPTS, page
@@ -24,12 +27,13 @@ from k42fs.report.kmon_rows import columns, quarters
 from k42fs.report.kmon_svg import svg
 from k42fs.report.reader import Trace
 from tests.machine.tracing.lab import HandTrace
+from tests.report.lab import request
 
 MAKE, SHELL, IDLE, KERNEL = 101 << 32, 102 << 32, 1 << 16, 0
 USER, SERVER = 0, 6
 
 
-def recording(directory: Path, processors: int = 2, rounds: int = 40) -> Path:
+def recording(directory: Path, processors: int = 2, rounds: int = 40, tail: int = 10**6) -> Path:
     """Record processors on which make and sh take turns, the kernel serves them, and nobody runs at the end."""
     hand = HandTrace(directory, processors)
     hand.event(0, 0, "control_trace_mask", 0x800)
@@ -42,7 +46,8 @@ def recording(directory: Path, processors: int = 2, rounds: int = 40) -> Path:
             hand.event(vp, at + 40, "exception_context", KERNEL | vp, SERVER, who | vp)
             hand.event(vp, at + 41, "cache_miss", 0x1000, 0, 0, 0, -1, 40, "a.py:1 f")
             hand.event(vp, at + 90, "exception_context", IDLE | vp, 1, IDLE | vp)
-    hand.event(0, 10**6, "control_heartbeat", 10**6, 0, 0)
+    if tail:
+        hand.event(0, tail, "control_heartbeat", tail, 0, 0)
     return hand.close()
 
 
@@ -56,21 +61,81 @@ def times_by_name(made: Chart) -> dict[str, int]:
 
 def test_time_is_billed_to_who_ran(tmp_path: Path) -> None:
     made = charted(recording(tmp_path / "t", processors=1))
-    # 20 turns each of 40 ticks; the last idle time has no end within what is shown.
-    assert times_by_name(made) == {"make (101)": 800, "pid 102": 800, "kernel": 40 * 50, "idle": 39 * 10}
+    # 20 turns each of 40 ticks; idle to the end of the recording, and not known until the first switch.
+    idle = 39 * 10 + 10**6 - (100 + 100 * 39 + 90)
+    assert times_by_name(made) == {
+        "make (101)": 800,
+        "pid 102": 800,
+        "kernel": 40 * 50,
+        "idle": idle,
+        "unknown": 100,
+    }
 
 
-def test_quiet_ends_are_cut_off(tmp_path: Path) -> None:
+def billed(directory: Path, key: str, **kept: Any) -> dict[Any, int]:  # noqa: ANN401
+    """Return what `time` bills, by the client or by where it ran; by mode, all operations are system calls."""
+    total: Counter[Any] = Counter()
+    found = breakdown(Source(Trace(directory), Filter(**kept)))
+    for (_, state), bill in found.bills.items():
+        mode = "syscall" if state.mode.startswith("SC") else state.mode
+        who = {"owner": state.owner, "process": state.pid, "mode": mode}[key]
+        total["idle" if state.mode == "idle" else who] += bill.ticks
+    return dict(total)
+
+
+def served(directory: Path) -> Path:
+    """Record two processors that serve processes: what is for whom is known from the requests alone."""
+    hand = HandTrace(directory, 3)
+    for vp in range(2):
+        hand.event(vp, 10 + vp, "exception_context", IDLE | vp, 1, 0)
+        for turn in range(30):
+            at = 100 + 100 * turn + 7 * vp
+            hand.event(vp, at, "exception_context", 1 << 32 | vp, 7, 1 << 32 | vp)
+            request(hand, vp, at + 1, at + 60 + turn, 2 * turn + vp, 1, 1, 300 + turn % 26)
+            hand.event(vp, at + 95, "exception_context", IDLE | vp, 1, 0)
+    hand.event(0, 5000, "control_heartbeat", 5000, 0, 0)
+    return hand.close()
+
+
+@pytest.mark.parametrize("by", ["owner", "process", "mode"])
+@pytest.mark.parametrize("make", [recording, served])
+def test_the_timeline_bills_what_time_bills(tmp_path: Path, by: str, make: Callable[[Path], Path]) -> None:
+    made = charted(make(tmp_path / "t"), by)
+    named = {"kernel": 0, "unknown": "unknown" if by == "mode" else -1, "k42fs (1)": 1, "make (101)": 101}
+    seen = {}
+    for name, ticks in times_by_name(made).items():
+        number = re.fullmatch(r"pid (\d+)", name)
+        seen[int(number[1]) if number else named.get(name, name)] = ticks
+    assert seen == billed(tmp_path / "t", by)
+    assert sum(seen.values()) == len(made.rows) * (made.end - 1 - made.begin)
+
+
+def test_the_picture_names_all_colours_and_their_share_of_the_whole(tmp_path: Path) -> None:
+    made = charted(served(tmp_path / "t"), "owner")
+    picture = ElementTree.fromstring(svg(made, width=4000))
+    fills = {each.get("fill") for each in picture.iter() if " " in each.get("d", "") and each.get("fill")}
+    legend = [each.get("fill") for each in picture.iter() if each.get("width") == "11"]
+    assert fills <= set(legend)
+    shares = [
+        float(found[1]) for each in picture.iter() if (found := re.search(r"([\d.]+) %$", each.text or ""))
+    ]
+    idle = billed(tmp_path / "t", "owner")["idle"] / sum(billed(tmp_path / "t", "owner").values())
+    assert shares[0] == pytest.approx(100 * idle, abs=0.05)
+    assert len(shares) == 24
+    assert sum(shares) < 99
+
+
+def test_the_whole_recording_is_shown_quiet_ends_too(tmp_path: Path) -> None:
     made = charted(recording(tmp_path / "t", processors=1))
-    assert (made.begin, made.end) == (100, 100 + 100 * 39 + 90 + 1)
+    assert (made.begin, made.end) == (0, 10**6 + 1)
 
 
 @pytest.mark.parametrize(
     ("by", "names"),
     [
-        ("owner", {"make (101)", "pid 102", "idle"}),
-        ("mode", {"user", "ppcsrv", "idle"}),
-        ("domain", {"make (101), domain 0", "pid 102, domain 0", "kernel", "idle"}),
+        ("owner", {"make (101)", "pid 102", "idle", "unknown"}),
+        ("mode", {"user", "ppcsrv", "idle", "unknown"}),
+        ("domain", {"make (101), domain 0", "pid 102, domain 0", "kernel", "idle", "unknown"}),
     ],
 )
 def test_rows_can_be_coloured_by_something_else(tmp_path: Path, by: str, names: set[str]) -> None:
@@ -80,7 +145,7 @@ def test_rows_can_be_coloured_by_something_else(tmp_path: Path, by: str, names: 
 def test_a_part_of_the_time_and_some_processors_can_be_shown(tmp_path: Path) -> None:
     made = charted(recording(tmp_path / "t"), since=1145e-9, until=1250e-9, processors=frozenset({1}))
     assert [row.cpu for row in made.rows] == [1]
-    assert (made.begin, made.end) == (1147, 1249)
+    assert (made.begin, made.end) == (1145, 1251)
     assert made.entities[made.rows[0].switch_entities[0]].name == "kernel"
 
 
@@ -186,7 +251,7 @@ def test_every_event_is_in_the_page_while_they_fit(tmp_path: Path) -> None:
 def test_too_many_events_become_columns_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
-    made = charted(recording(tmp_path / "t", rounds=300))
+    made = charted(recording(tmp_path / "t", rounds=300, tail=0))
     monkeypatch.setattr(kmon_payload, "EVENTS_MAX", events)
     monkeypatch.setattr(kmon_payload, "COLUMNS_MAX", 1 << 15)
     monkeypatch.setattr(kmon_payload, "ROOM_BYTES", 1500)
@@ -243,7 +308,7 @@ def test_the_page_sees_what_was_recorded(
     """With every event, and with columns only: the same columns as here, the same sums."""
     monkeypatch.setattr(kmon_payload, "EVENTS_MAX", events_max)
     monkeypatch.setattr(kmon_payload, "COLUMNS_MAX", 1 << 14)
-    made = charted(recording(tmp_path / "t"))
+    made = charted(recording(tmp_path / "t", tail=0))
     # Spans of whole ticks a column, where both sides cut at the same places.
     asked = [(0, 31 * 128, 128), (0, 3 * 1024, 1024)]
     answers = asked_in_the_page(page(made), asked)

@@ -12,7 +12,8 @@ import pytest
 from k42fs.ids import VP
 from k42fs.machine import FairBLock, Machine, OperationSuspended, Thread, contexts, cores
 from k42fs.machine.tracing.mask import CACHE, EXCEPTION, LOCK, SCHEDULER, USER, all_classes
-from k42fs.report.breakdown import IDLE, Breakdown, State, breakdown
+from k42fs.report.breakdown import Breakdown, breakdown
+from k42fs.report.running import IDLE, State
 from tests.machine.lab import ADD, a_lock, machine
 from tests.machine.tracing.lab import Seen, read
 from tests.report.lab import source
