@@ -135,7 +135,8 @@ class DistributedDirRoot(MultiRepRoot):
         for rep in reps:
             await th.touch(CLOSE, rep.addr)
         handles = self.handles + sum(rep.handles for rep in reps)
-        return DirState(self.names.children, self.names.negatives, handles, any(rep.used for rep in reps))
+        used = any(rep.used for rep in reps)
+        return DirState(self.names.children, self.names.negatives, handles, used, self.closing)
 
     async def import_state(self, th: Thread, state: object | None, kind: TransferType, vps: int) -> None:
         if state is not None:
@@ -145,12 +146,13 @@ class DistributedDirRoot(MultiRepRoot):
 
     def committed(self, th: Thread) -> None:
         state, self._incoming = self._incoming, None
-        self.tree.fs.share_names(th.vp, self.file, is_shared=state is not None)
         if state is None:
             self.names.hand_over()
         else:
             self.names.take_in(state.children, state.negatives)
-            self.handles = state.handles
+            self.handles, self.closing = state.handles, state.closing
+        if not self.closing:  # else the names are the next object's
+            self.tree.fs.share_names(th.vp, self.file, is_shared=state is not None)
 
 
 class DistributedDir(Directory):

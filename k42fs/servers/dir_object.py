@@ -242,7 +242,7 @@ class DirObject(Directory):
     async def export_state(self, th: Thread, kind: TransferType) -> DirState:
         """Return what the directory knows: the containers themselves, as nobody uses them meanwhile."""
         await th.touch(FREE_CHECK, self.addr)
-        return DirState(self.names.children, self.names.negatives, self.handles, self.used)
+        return DirState(self.names.children, self.names.negatives, self.handles, self.used, self.closing)
 
     async def import_state(self, th: Thread, state: DirState, kind: TransferType) -> None:
         """Take note of *state*; it is ours when `committed` says so."""
@@ -257,7 +257,7 @@ class DirObject(Directory):
         else:
             self.names.children = dict(state.children)
             self.names.negatives = dict(state.negatives)
-            self.handles, self.used = state.handles, state.used
+            self.handles, self.used, self.closing = state.handles, state.used, state.closing
 
 
 def _replace(cos: COSMgr, th: Thread, old_root: CObjRoot) -> CObjRoot:

@@ -18,7 +18,8 @@ NAME_CYCLES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class DirState:
-    """The names that a directory knows, oldest first, its open handles, and whether it was used lately.
+    """The names that a directory knows, oldest first, its open handles, whether it was used lately, and whether it is
+    closing: then the inode may have another object already, and this one only tells late callers so.
 
     The holders are passed on themselves, with the locks in them that walks hold.
     """
@@ -27,6 +28,7 @@ class DirState:
     negatives: dict[bytes, None]
     handles: int
     used: bool
+    closing: bool
 
     @property
     def cycles(self) -> int:

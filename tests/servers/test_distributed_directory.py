@@ -4,10 +4,11 @@ shared, and it takes over from the one with a lock, and hands back, while client
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
-from k42fs.errors import K42Error, NameNotFoundError
+from k42fs.errors import DeletedObjectError, K42Error, NameNotFoundError
 from k42fs.ids import VP
 from k42fs.machine.thread import Thread
 from k42fs.objects.implementations import names
@@ -308,3 +309,37 @@ def test_names_walkers_and_handles_pass_from_one_to_the_other(there_and_back: in
     assert directory.obj_ref == ref, "it is open"
     lab.call("release_dir", handle)
     assert directory.obj_ref == 0
+
+
+@pytest.mark.parametrize("old", ["locked", "distributed"])
+@pytest.mark.parametrize("new", ["locked", "distributed"])
+def test_an_object_that_is_going_stays_so_when_it_is_swapped(old: str, new: str) -> None:
+    """The inode may have its next object already: that one's names are none of the old one's business."""
+    lab = Lab("full")
+    policy = lab.tree.tree.policy
+    policy.choose("DirObject", old)
+    directory = lab.dir(b"d")
+    file = lab.file(b"f", b"data", directory)
+    ref = directory.obj_ref
+    root: Any = rep_of(lab.cos, ref)
+    (root if old == "locked" else root.every_rep()[0]).unmake()
+    if old == "distributed":
+        lab.fs.share_names(VP(0), directory, is_shared=False)
+    policy.choose("DirObject", "distributed")
+    assert lab.call("lookup", directory, b"f", vp=2) is file
+    assert directory.obj_ref != ref
+
+    async def swap(th: Thread) -> None:
+        await (await lab.cos.swap_to(th, ref, new)).wait(th)
+        with pytest.raises(DeletedObjectError):
+            await th.deref(ref).make(th, b"late", 0o100644, 0, b"")
+
+    th = lab.machine.enter(VP(1))
+    lab.cos.activate(th)
+    lab.machine.drive(swap(th))
+    lab.cos.deactivate(th)
+    lab.machine.leave(th)
+    shared: Any = directory
+    assert shared.shared is not None, "the next object makes names on many processors"
+    lab.call("unlink", directory, b"f", vp=3)
+    lab.call("rmdir", lab.root, b"d")
