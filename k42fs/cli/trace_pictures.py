@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import click
 
-from k42fs.cli.trace_reports import RECORDING, filtered, finish, source_of
+from k42fs.cli.trace_reading import RECORDING, close_output, filtered, finish, source_of
+from k42fs.errors import K42Error
 from k42fs.report.kmon import WAYS
 
 
@@ -47,6 +48,7 @@ def kmon_command(
 
     source = source_of(recording, options)
     made = chart(source, by)
+    source.is_empty = not made.events
     if svg is not None:
         write(svg, [picture(made, width)])
     if html is not None or svg is None:
@@ -66,15 +68,13 @@ FORMATS: Final = {
 
 @click.command("export")
 @filtered
-@click.option("--chrome", "way", flag_value="chrome", help="Chrome's JSON: chrome://tracing, Perfetto's UI.")
-@click.option("--perfetto", "way", flag_value="perfetto", help="Perfetto's own format, half the size.")
-@click.option(
-    "--ftrace", "way", flag_value="ftrace", help="Linux's ftrace text: Perfetto's UI, Trace Compass."
-)
-@click.option("--speedscope", "way", flag_value="speedscope", help="speedscope.app: flame graphs.")
+@click.option("--chrome", is_flag=True, help="Chrome's JSON: chrome://tracing, Perfetto's UI.")
+@click.option("--perfetto", is_flag=True, help="Perfetto's own format, half the size.")
+@click.option("--ftrace", is_flag=True, help="Linux's ftrace text: Perfetto's UI, Trace Compass.")
+@click.option("--speedscope", is_flag=True, help="speedscope.app: flame graphs.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help='The file; "-" is standard output.')
 @RECORDING
-def export_command(recording: str, way: str | None, output: str | None, **options: Any) -> None:  # noqa: ANN401
+def export_command(recording: str, output: str | None, **options: Any) -> None:  # noqa: ANN401
     """Write a recording for a stock viewer.
 
     The file is DIR.json, .pftrace, .txt or .speedscope.json here, unless -o says. Only whole files are written:
@@ -82,8 +82,11 @@ def export_command(recording: str, way: str | None, output: str | None, **option
     """
     from k42fs.report.export_timeline import counted, timeline
 
-    if way is None:
-        raise click.UsageError("say for which viewer: --chrome, --perfetto, --ftrace or --speedscope")
+    ways = [way for way in FORMATS if options.pop(way)]
+    if len(ways) != 1:
+        what = "one viewer at a time" if ways else "say for which viewer"
+        raise click.UsageError(f"{what}: --chrome, --perfetto, --ftrace or --speedscope")
+    (way,) = ways
     source = source_of(recording, options)
     made = timeline(source)
     write(output or f"{Path(recording).resolve().name}.{FORMATS[way]}", exporter(way)(made))
@@ -120,14 +123,25 @@ def write(name: str, parts: Iterable[str] | Iterable[bytes]) -> None:
             sys.stdout.buffer.writelines(encoded)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            sys.stderr.close()  # else the interpreter complains about the pipe when it flushes at its end
+            close_output()
             sys.exit(0)
+        except OSError as exc:
+            close_output()
+            raise K42Error(f"standard output: {exc.strerror}") from None
         return
     target = Path(name)
+    try:
+        _write_whole(target, encoded)
+    except OSError as exc:  # it names a file that nobody has heard of
+        raise K42Error(f"{name}: {exc.strerror or exc}") from None
+    click.echo(f"{name}: {target.stat().st_size:,} bytes")
+
+
+def _write_whole(target: Path, parts: Iterable[bytes]) -> None:
     handle, unfinished = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as out:
-            out.writelines(encoded)
+            out.writelines(parts)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(unfinished, 0o666 & ~umask)
@@ -135,7 +149,6 @@ def write(name: str, parts: Iterable[str] | Iterable[bytes]) -> None:
     except BaseException:
         os.unlink(unfinished)
         raise
-    click.echo(f"{name}: {target.stat().st_size:,} bytes")
 
 
 @click.command("fsck")

@@ -7,8 +7,8 @@ open there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from k42fs.report.calls import METHOD_SHIFT, STATUS
@@ -56,11 +56,21 @@ class Node:
 
 def choose(source: Source, unique: int | None) -> Request:
     """Return the request numbered *unique*, or the slowest. Raises TraceError if there is none."""
-    found = [each for each in requests(source) if each.is_whole and unique in (None, each.unique)]
+    whole = [each for each in requests(source) if each.is_whole]
+    if not whole:
+        raise TraceError(
+            f"{source.trace.path}: no whole request is in the recording: was the class Fuse recorded?"
+        )
+    if unique is None:
+        return max(whole, key=lambda each: each.cycles)
+    found = [each for each in whole if each.unique == unique]
     if not found:
-        which = "no whole request" if unique is None else f"no whole request {unique}"
-        raise TraceError(f"{source.trace.path}: {which} is in the recording: was the class Fuse recorded?")
-    return max(found, key=lambda each: each.cycles)
+        numbers = [each.unique for each in whole]
+        raise TraceError(
+            f"{source.trace.path}: no whole request {unique} is in the recording: it has {len(numbers):,} of "
+            f"{min(numbers)} to {max(numbers)}; `k42fs trace requests` names the slowest"
+        )
+    return found[0]
 
 
 def tree(source: Source, request: Request) -> Node:
@@ -143,8 +153,32 @@ def tree_report(source: Source, unique: int | None) -> Report:
             flatten(each, depth + 1)
 
     flatten(top, 0)
-    text = "\n".join(_lines(top, request.began)) + "\n"
-    return Report([Table("tree", COLUMNS, rows)], text)
+    which = "the slowest: " if unique is None else ""
+    at = source.trace.seconds(request.began - source.trace.begin)
+    head = (
+        f"{which}request {request.unique} of process {request.pid}, at {at:.9f} s on processor {request.vp}"
+    )
+    columns: tuple[Column, ...] = COLUMNS
+    if not source.has_model:
+        ns = source.trace.nanoseconds
+        columns = tuple(replace(each, key=each.key.replace("cycles", "ns")) for each in COLUMNS)
+        timed = [each.key.endswith("_ns") or each.key == "ns" for each in columns]
+        rows = [
+            tuple(ns(each) if is_time else each for each, is_time in zip(row, timed, strict=True))
+            for row in rows
+        ]
+        _in_ns(top, ns)
+    unit = "cycles" if source.has_model else "ns"
+    text = "\n".join((head, *_lines(top, top.began, unit))) + "\n"
+    return Report([Table("tree", columns, rows)], text)
+
+
+def _in_ns(node: Node, ns: Callable[[int], int]) -> None:
+    """Turn the ticks of the host's clock in *node* and all in it into nanoseconds."""
+    node.began = ns(node.began)
+    node.ended = None if node.ended is None else ns(node.ended)
+    for each in node.inside:
+        _in_ns(each, ns)
 
 
 COLUMNS: Final = (
@@ -160,8 +194,8 @@ COLUMNS: Final = (
 )
 
 
-def _lines(top: Node, began: int) -> Iterator[str]:
-    yield f"{'at':>12} {'cycles':>12} {'self':>12} {'misses':>7} {'in them':>9}  vp"
+def _lines(top: Node, began: int, unit: str) -> Iterator[str]:
+    yield f"{'at':>12} {unit:>12} {'self':>12} {'misses':>7} {'in them':>9}  vp"
     yield from _node(top, began, "", "")
 
 

@@ -51,6 +51,7 @@ def methods(source: Source) -> dict[tuple[str, str], Method]:
     found: dict[int, Method] = {}
     on: dict[int, list[int]] = {}
     running: dict[int, Open] = {}
+    has_model, ns = source.has_model, source.trace.nanoseconds
     for records in source.records((call, back, miss)):
         for time, vp, number, words in records:
             if number == call:
@@ -76,7 +77,7 @@ def methods(source: Source) -> dict[tuple[str, str], Method]:
                 method.timed += 1
                 method.total += took
                 method.alone += max(0, took - done.inner)
-                method.times.add(took)
+                method.times.add(took if has_model else ns(took))
                 stack = on.get(vp, [])
                 if serial in stack:
                     stack.remove(serial)
@@ -181,13 +182,14 @@ def _strace_row(share: float, nanoseconds: int, calls: int, errors: int, name: s
 
 
 def histogram_report(source: Source) -> Report:
-    """Return `--hist`: for each method, how long its calls took, in powers of two."""
+    """Return `--hist`: for each method, how long its calls took, in powers of two: cycles, or the host's ns."""
     found = sorted(methods(source).items(), key=lambda item: -item[1].alone)
-    ns: Callable[[int], int] = source.trace.nanoseconds
+    ns: Callable[[int], int] = source.trace.nanoseconds if source.has_model else int
+    unit = "cycles" if source.has_model else "ns"
     rows: list[tuple[Any, ...]] = []
     lines: list[str] = []
     for (kind, name), method in found:
-        lines += [f"{kind}.{name}: {method.timed:,} calls", *histogram_lines(method.times, "cycles"), ""]
+        lines += [f"{kind}.{name}: {method.timed:,} calls", *histogram_lines(method.times, unit), ""]
         rows += [(kind, name, low, high, ns(low), times) for low, high, times in method.times.bars()]
     columns = (
         Column("class", "class", left=True), Column("method", "method", left=True), Column("from_cycles", "from"),

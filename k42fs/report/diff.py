@@ -1,7 +1,8 @@
 """`diff A B`: what changed between two recordings in calls, locks, lines and time.
 
 Things are matched by name, never by number: refs, locks and addresses differ between runs. What is in only one
-of them has an empty cell in the other. Counts are not scaled: recordings of different lengths say so in a note.
+of them has an empty cell in the other; what one of them did not record at all is not compared. Counts are not
+scaled: recordings of different lengths say so in a note.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from k42fs.report.tables import Column, Report, Table
 SHOWN: Final = 10
 ALIKE: Final = 1.1
 """Recordings whose lengths differ by less than this factor are taken to be equally long."""
+
+TIMES: Final = ("ns", "cycles")
+"""How the names of measures end that are times."""
 
 Values = dict[str, int]
 
@@ -64,17 +68,32 @@ def time_values(source: Source) -> Iterator[tuple[str, Values]]:
         yield mode, {"ns": source.trace.nanoseconds(ticks)}
 
 
-PARTS: Final[tuple[tuple[str, str, Callable[[Source], Iterator[tuple[str, Values]]]], ...]] = (
-    ("calls", "Calls", call_values),
-    ("locks", "Locks", lock_values),
-    ("lines", "Cache lines, by field", line_values),
-    ("time", "Time, by mode", time_values),
+PARTS: Final[
+    tuple[tuple[str, str, tuple[str, ...], Callable[[Source], Iterator[tuple[str, Values]]]], ...]
+] = (
+    ("calls", "Calls", ("ClustObj",), call_values),
+    ("locks", "Locks", ("Lock",), lock_values),
+    ("lines", "Cache lines, by field", ("Cache",), line_values),
+    ("time", "Time, by mode", ("Exception", "Fuse"), time_values),
 )
+"""Each table: its name, its title, what it needs one class of, and what it compares."""
 
 
 def diff_report(before: Source, after: Source) -> Report:
     """Return what changed from *before* to *after*, the largest change of each part first."""
-    report = Report([_part(name, title, values, before, after) for name, title, values in PARTS])
+    report = Report([])
+    for name, title, needs, values in PARTS:
+        lacking = [str(each.trace.path) for each in (before, after) if each.lacks(*needs)]
+        if lacking:
+            report.notes.append(
+                f"no {name} compared: {' or '.join(needs)} was not recorded in {' and '.join(lacking)}"
+            )
+        else:
+            report.tables.append(_part(name, title, values, before, after))
+    if before.has_model != after.has_model:
+        report.notes.append("one was recorded with a model, one without: their times cannot be compared")
+        for table in report.tables:
+            table.rows = [row for row in table.rows if not row[1].endswith(TIMES)]
     spans = [source.trace.seconds(source.end - source.begin) for source in (before, after)]
     if max(spans) > ALIKE * min(spans):
         report.notes.append(

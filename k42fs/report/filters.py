@@ -40,6 +40,9 @@ class Source:
     trace: Trace
     filter: Filter = field(default_factory=Filter)
     names: Names = field(init=False)
+    is_empty: bool = True
+    """Whether nothing that was asked for has passed the filter so far."""
+
     _scope: frozenset[int] | None = None
     _roles: dict[int, Callable[[Record], bool]] = field(default_factory=dict)
 
@@ -68,14 +71,40 @@ class Source:
         return [vp for vp in self.trace.processors if chosen is None or vp in chosen]
 
     @property
+    def has_model(self) -> bool:
+        """Whether times are a modelled machine's, in cycles; with model=off they are the host's."""
+        return "off" not in (self.trace.env.get("model"), self.names.settings.get("model"))
+
+    @property
+    def recorded(self) -> int:
+        """The classes that were ever on, as a mask; 0 if it does not say."""
+        mask = 0
+        for stream in list(self.trace.streams.values())[:1]:
+            for records in self.trace.records(stream, self.ids("control_trace_mask")):
+                for *_, words in records:
+                    mask |= words[0]
+        return mask
+
+    def lacks(self, *classes: str) -> bool:
+        """Tell whether it is known that none of *classes* was recorded."""
+        recorded = self.recorded
+        known = self.trace.schema.by_class
+        return bool(recorded) and not any(recorded & known[name].bit for name in classes)
+
+    @property
     def begin(self) -> int:
-        since = self.filter.since
-        return self.trace.begin if since is None else self.trace.begin + round(since * self._hz)
+        return self._at(self.filter.since) if self.filter.since is not None else self.trace.begin
 
     @property
     def end(self) -> int:
-        until = self.filter.until
-        return self.trace.end if until is None else self.trace.begin + round(until * self._hz)
+        if self.filter.until is None:
+            return self.trace.end
+        return max(self.begin, min(self.trace.end, self._at(self.filter.until)))
+
+    def _at(self, seconds: float) -> int:
+        """Return a time in ticks; what lies far outside of the recording, just outside."""
+        longest = self.trace.seconds(self.trace.end - self.trace.begin) + 1
+        return self.trace.begin + round(min(max(seconds, 0.0), longest) * self._hz)
 
     @property
     def _hz(self) -> int:
@@ -105,11 +134,17 @@ class Source:
                 [record for record in piece if record[2] in self._roles and self._roles[record[2]](record)]
                 for piece in pieces
             )
-        return (piece for piece in pieces if piece)
+        return self._noted(pieces)
 
     def undivided(self, vp: int, wanted: Collection[int]) -> Iterator[list[Record]]:
         """Yield the records of one processor filtered by time only: who ran when cannot be told from a part."""
-        return self._in_time(vp, wanted)
+        return self._noted(self._in_time(vp, wanted))
+
+    def _noted(self, pieces: Iterator[list[Record]]) -> Iterator[list[Record]]:
+        for piece in pieces:
+            if piece:
+                self.is_empty = False
+                yield piece
 
     def _ids(self, wanted: Collection[int] | None) -> frozenset[int] | None:
         """Return *wanted*, without what the classes or the object leave out."""

@@ -10,10 +10,10 @@ its arguments); OK or the error's text; bytes; seconds it took.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from k42fs.report.filters import Source
 from k42fs.report.histogram import Histogram, histogram_lines, quantile
@@ -101,6 +101,8 @@ def access_log(source: Source) -> Iterator[str]:
     """Yield the log, a line for each whole request. Times of the machine where the host's are not recorded."""
     found = requests(source)
     has_wall = any(each.wall for each in found)
+    if has_wall:  # clocks of processors differ: answered earlier for the machine need not be earlier here
+        found.sort(key=lambda each: each.wall + each.wall_ns)
     for each in found:
         if has_wall:
             end, took = each.wall + each.wall_ns, each.wall_ns
@@ -121,47 +123,90 @@ def _said(each: Request) -> str:
 
 
 def requests_report(source: Source, with_bars: bool = False) -> Report:
-    """Return latencies by operation: a table in wall time, one in cycles, and with bars if asked."""
+    """Return latencies by operation: a table in wall time, one in cycles, and with bars if asked.
+
+    There are no cycles where there was no modelled machine to count them.
+    """
     found = requests(source)
     by_op: dict[str, list[Request]] = {}
     for each in found:
         by_op.setdefault(each.op, []).append(each)
     has_wall = any(each.wall or each.wall_ns for each in found)
-    ops = sorted(by_op.items(), key=lambda item: (-sum(each.cycles for each in item[1]), item[0]))
-    tables = [_latencies("cycles", "Latency in cycles of the modelled machine", ops, cycles=True)]
-    if has_wall:
-        tables.insert(0, _latencies("wall", "Latency on the host, wall time in us", ops, cycles=False))
-    tables.append(_log_table(found))
+    clocks = [clock for clock, there in ((WALL, has_wall), (CYCLES, source.has_model)) if there]
+    tables = [_latencies(clock, by_op) for clock in clocks]
+    tables += [_slowest(found, has_wall, source), _log_table(found)]
     report = Report(tables, notes=[] if has_wall else [NO_WALL])
     if with_bars:
-        report.text = "".join(_bars(ops, has_wall))
+        report.text = "".join(_bars(by_op, clocks))
     return report
 
 
-SPARE: Final = ("total", "p90")
+class Clock(NamedTuple):
+    """A clock that requests are timed by: its table, the table's title, the unit, and what it says of one."""
+
+    name: str
+    title: str
+    unit: str
+    took: Callable[[Request], int]
+    show: Callable[[object], str]
+
+
+WALL: Final = Clock(
+    "wall", "Latency on the host, wall time in us", "ns", lambda each: each.wall_ns, microseconds
+)
+CYCLES: Final = Clock(
+    "cycles", "Latency in cycles of the modelled machine", "cycles", lambda each: each.cycles, count
+)
+SLOWEST: Final = 5
+"""Requests that text shows with their numbers, for `calls --tree --request`."""
+
+
+def _ordered(by_op: dict[str, list[Request]], clock: Clock) -> list[tuple[str, list[Request]]]:
+    """Return the operations, the one that took most by *clock* first."""
+    return sorted(by_op.items(), key=lambda item: (-sum(map(clock.took, item[1])), item[0]))
+
+
+SPARE: Final = ("p90",)
 """What a narrow screen does without, beside the bytes."""
 
 
-def _latencies(name: str, title: str, ops: list[tuple[str, list[Request]]], cycles: bool) -> Table:
+def _latencies(clock: Clock, by_op: dict[str, list[Request]]) -> Table:
     rows: list[tuple[Any, ...]] = []
-    for op, of_op in ops:
-        times = sorted(each.cycles if cycles else each.wall_ns for each in of_op)
+    for op, of_op in _ordered(by_op, clock):
+        times = sorted(map(clock.took, of_op))
         errors = sum(bool(each.errno) for each in of_op)
         total = sum(times)
         spread = (quantile(times, share) for share in LOG_QUANTILES)
         nbytes = sum(each.nbytes for each in of_op)
         rows.append((op, len(times), errors, nbytes, total, total // len(times), *spread, times[-1]))
-    unit = "cycles" if cycles else "ns"
-    show = count if cycles else microseconds
     spans = [
-        Column(f"{what}_{unit}", what, show, spare=what in SPARE)
+        Column(f"{what}_{clock.unit}", what, clock.show, spare=what in SPARE)
         for what in ("total", "average", "p50", "p90", "p99", "max")
     ]
     heads = (
         Column("operation", "operation", left=True), Column("requests", "requests", count),
         Column("errors", "errors", count), Column("bytes", "bytes", count, spare=True),
     )  # fmt: skip
-    return Table(name, (*heads, *spans), rows, title)
+    return Table(clock.name, (*heads, *spans), rows, clock.title)
+
+
+def _slowest(found: list[Request], has_wall: bool, source: Source) -> Table:
+    """Return the requests, the slowest first, with the numbers that `calls --tree --request` wants."""
+    clock = CYCLES if source.has_model else WALL
+    begin, ns = source.trace.begin, source.trace.nanoseconds
+    rows: list[tuple[Any, ...]] = [
+        (each.unique, each.label, each.pid, ns(each.began - begin), ns(each.cycles), each.wall_ns)
+        for each in sorted(found, key=lambda each: (-clock.took(each), each.unique))
+    ]
+    columns = [
+        Column("unique", "number"), Column("request", "slowest request", left=True), Column("pid", "pid"),
+        Column("at_ns", "at us", microseconds), Column("took_ns", "took us", microseconds),
+        Column("wall_ns", "wall us", microseconds),
+    ]  # fmt: skip
+    unsaid = [*([] if source.has_model else ["took_ns"]), *([] if has_wall else ["wall_ns"])]
+    shown = [index for index, column in enumerate(columns) if column.key not in unsaid]
+    rows = [tuple(row[index] for index in shown) for row in rows]
+    return Table("slowest", [columns[index] for index in shown], rows, limit=SLOWEST)
 
 
 def _log_table(found: list[Request]) -> Table:
@@ -179,12 +224,12 @@ def _log_table(found: list[Request]) -> Table:
     return Table("requests", [Column(key, key) for key in keys], rows, limit=0)
 
 
-def _bars(ops: list[tuple[str, list[Request]]], has_wall: bool) -> Iterator[str]:
-    for op, of_op in ops:
-        clocks = (("cycles", [each.cycles for each in of_op]), ("wall ns", [each.wall_ns for each in of_op]))
-        for unit, times in clocks if has_wall else clocks[:1]:
+def _bars(by_op: dict[str, list[Request]], clocks: Sequence[Clock]) -> Iterator[str]:
+    for op, of_op in _ordered(by_op, clocks[-1]) if clocks else ():
+        for clock in reversed(clocks):
+            unit = "wall ns" if clock is WALL else clock.unit
             histogram = Histogram()
-            for value in times:
-                histogram.add(value)
-            yield f"{op}: {len(times):,} requests, in {unit}\n"
+            for each in of_op:
+                histogram.add(clock.took(each))
+            yield f"{op}: {len(of_op):,} requests, in {unit}\n"
             yield "".join(f"{line}\n" for line in histogram_lines(histogram, unit)) + "\n"

@@ -33,7 +33,8 @@ def test_every_report_is_a_command() -> None:
     for command in REPORTS:
         result = run(command, "--help")
         assert result.exit_code == 0
-        assert "--object" in result.output
+        assert ("--object" in result.output) == (command != "time")
+        assert "--pid" in result.output
 
 
 @pytest.mark.parametrize("command", REPORTS)
@@ -110,6 +111,40 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
         listing.stdout.close()
         assert listing.stderr.read() == b""
         assert listing.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_forms_have_short_names(recording: Path, command: str) -> None:
+    for form in ("json", "csv"):
+        long = run(*arguments(command, recording), "--format", form)
+        assert run(*arguments(command, recording), f"--{form}").stdout == long.stdout
+    both = run(*arguments(command, recording), "--json", "--csv")
+    assert both.exit_code == 2
+    assert "one form at a time: csv or json" in both.stderr
+
+
+def test_csv_is_one_table(recording: Path) -> None:
+    first = run("requests", recording, "--csv").stdout
+    assert "\n\n" not in first
+    slowest = run("requests", recording, "--csv", "--table", "slowest").stdout
+    assert slowest.startswith("unique,request,")
+    assert list(json.loads(run("requests", recording, "--json", "--table", "slowest").stdout)) == [
+        "slowest",
+        "lost",
+        "notes",
+    ]
+    wrong = run("requests", recording, "--csv", "--table", "none")
+    assert wrong.exit_code == 2
+    assert "there is no table 'none': cycles, slowest, requests" in wrong.stderr
+
+
+def test_output_that_is_full_is_said_in_words(recording: Path) -> None:
+    for words in (["list"], ["calls"], ["export", "--chrome", "-o", "-"]):
+        command = [sys.executable, "-m", "k42fs.cli.main", "trace", *words, str(recording)]
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        assert done.returncode == 1
+        assert done.stderr == b"k42fs: standard output: No space left on device\n"
 
 
 def test_a_report_says_when_what_it_needs_was_not_recorded(tmp_path: Path) -> None:

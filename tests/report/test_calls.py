@@ -101,6 +101,7 @@ def test_the_tree_of_a_request_has_its_calls_locks_and_misses(tmp_path: Path) ->
     recording = in_a_request(named(tmp_path / "t"))
     lines = run("calls", "--tree", recording).stdout.splitlines()
     assert lines == [
+        "the slowest: request 42 of process 77, at 0.000000000 s on processor 0",
         "          at       cycles         self  misses   in them  vp",
         "           0        9,000        1,100       0         0   0  lookup (1,a)  OK",
         "       1,000        7,900        4,900       0         0   0  └─ NameTree.walk  /",

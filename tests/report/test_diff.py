@@ -1,9 +1,10 @@
 """`diff`: what changed is named, what did not is left out."""
 
+import json
 from pathlib import Path
 
 from tests.machine.tracing.lab import HandTrace
-from tests.report.lab import call, run, said
+from tests.report.lab import call, request, run, said
 
 
 def recorded(directory: Path, calls: int, waited: int, last: int = 100_000) -> Path:
@@ -33,6 +34,22 @@ def test_changes_are_counted_and_put_in_words(tmp_path: Path) -> None:
     ]
     assert found["lines"] == []
     assert found["notes"] == []
+
+
+def test_what_one_side_did_not_record_is_not_called_gone(tmp_path: Path) -> None:
+    for name, mask in (("a", 1 << 10 | 1 << 26), ("b", 1 << 26)):
+        trace = HandTrace(tmp_path / name)
+        trace.event(0, 0, "control_trace_mask", mask)
+        request(trace, 0, 5, 100, 1, 1, 1, 7)
+        if name == "a":
+            call(trace, 0, 10, 20, 7, 1, 1)
+        trace.close()
+    result = run("diff", tmp_path / "a", tmp_path / "b", "--json")
+    about = json.loads(result.stdout)
+    assert "calls" not in about
+    assert f"no calls compared: ClustObj was not recorded in {tmp_path / 'b'}" in about["notes"]
+    assert "time" in about
+    assert "gone" not in run("diff", tmp_path / "a", tmp_path / "b").stdout
 
 
 def test_recordings_of_other_lengths_say_so(tmp_path: Path) -> None:

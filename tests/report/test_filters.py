@@ -104,15 +104,63 @@ def test_reports_see_the_filter_too(recording: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--vp", "9"), "processor 9 recorded nothing"),
         (("--vp", "1-"), "is no list of numbers"),
         (("--vp", "5-2"), "is no range"),
-        (("--class", "Nonsense"), "there is no class Nonsense"),
+        (("--class", "Fuze"), "there is no class 'Fuze': Fuse?"),
+        (("--object", "0xzz"), "'0xzz' is no hexadecimal number"),
+        (("--pid", "-5"), "-5 is not in the range"),
+        (("--from", "nan"), "'nan' is no time"),
+        (("--from", "inf"), "'inf' is no time"),
+        (("--to", "nan"), "'nan' is no time"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(
     recording: Path, options: tuple[str, str], sentence: str
 ) -> None:
-    result = run("list", recording, *options)
+    for command in ("list", "calls", "kmon"):
+        result = run(command, recording, *options)
+        assert (result.exit_code, result.exception.__class__) == (2, SystemExit)
+        assert sentence in result.stderr
+
+
+def test_a_processor_that_is_not_in_it_is_named(recording: Path) -> None:
+    result = run("list", recording, "--vp", "9")
     assert result.exit_code == 1
-    assert sentence in result.stderr
+    assert "processor 9 recorded nothing" in result.stderr
+
+
+@pytest.mark.parametrize("until", ["inf", "1e300", "1e18"])
+def test_a_time_after_the_end_is_the_end(recording: Path, until: str) -> None:
+    assert listed(recording, "--to", until) == listed(recording)
+    assert said("time", recording, "--to", until) == said("time", recording)
+
+
+def test_classes_are_known_whatever_their_capitals(recording: Path) -> None:
+    assert listed(recording, "--class", "lock,FUSE") == listed(recording, "--class", "Lock,Fuse")
+
+
+@pytest.mark.parametrize(
+    "options", [("--from", "5", "--to", "1"), ("--object", "0xe1"), ("--pid", "999"), ("--from", "1e300")]
+)
+@pytest.mark.parametrize("command", ["list", "calls", "locks", "requests"])
+def test_it_is_said_that_nothing_matches(recording: Path, command: str, options: tuple[str, ...]) -> None:
+    result = run(command, recording, *options)
+    assert result.exit_code == 0
+    assert "no event matches; the recording lasts 0.510000 s" in result.stderr
+    assert "no event matches" not in run(command, recording).stderr
+
+
+def test_pictures_and_exports_of_nothing_say_so(recording: Path, tmp_path: Path) -> None:
+    for words in (("kmon", "--svg"), ("export", "--chrome", "-o")):
+        result = run(*words, tmp_path / "out", recording, "--from", "5")
+        assert "no event matches" in result.stderr
+        assert "no event matches" not in run(*words, tmp_path / "out", recording).stderr
+
+
+def test_time_of_a_process_is_filtered_in_every_table(recording: Path) -> None:
+    about = said("time", recording, "--pid", "70")
+    assert {row["client_pid"] for row in about["bills"]} == {70}
+    assert 71 not in {row["pid"] for row in about["processes"]}
+    whole = said("time", recording)["processors"]
+    assert sum(row["cycles"] for row in about["processors"]) < sum(row["cycles"] for row in whole)
+    assert run("time", recording, "--class", "Lock").exit_code == 2

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from k42fs.report.requests import requests_report
+from k42fs.report.tables import Report, as_text
 from tests.machine.tracing.lab import HandTrace
-from tests.report.lab import request, run, said
+from tests.report.lab import request, run, said, source
 
 LOOKUP, READ, RENAME = 1, 15, 12
 MOMENT = 1_610_699_171_003_330_000
@@ -47,11 +49,11 @@ def recording(tmp_path: Path) -> Path:
     return trace.close()
 
 
-def test_the_log_has_juicefs_format(recording: Path) -> None:
+def test_the_log_has_juicefs_format_in_order_of_wall_time(recording: Path) -> None:
     lines = run("requests", "--log", recording).stdout.splitlines()
     assert lines == [
-        "2021.01.15 08:26:11.003580 [uid:1000,gid:100,pid:4403] read (17,8192,-1): OK (4096) <0.000250>",
         "2021.01.15 08:26:11.003330 [uid:1000,gid:100,pid:4403] lookup (1,a b): no such file or directory <0.000010>",
+        "2021.01.15 08:26:11.003580 [uid:1000,gid:100,pid:4403] read (17,8192,-1): OK (4096) <0.000250>",
         "2021.01.15 08:26:13.003830 [uid:1000,gid:100,pid:4404] lookup (1): OK <2.000000>",
     ]
 
@@ -64,6 +66,31 @@ def test_latencies_are_in_two_tables_that_share_no_column(recording: Path) -> No
     assert [row["max_ns"] for row in found["wall"]] == [2_000_000_000, 250_000]
     assert not any("ns" in key for key in lookup)
     assert not any("cycles" in key for key in found["wall"][0])
+
+
+def test_each_table_is_sorted_by_its_own_total(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    request(trace, 0, 100, 900, 1, LOOKUP, 1, 5, wall=MOMENT, wall_ns=10)
+    request(trace, 0, 1000, 1100, 2, READ, 1, 5, wall=MOMENT, wall_ns=1000)
+    found = said("requests", trace.close())
+    assert [row["operation"] for row in found["cycles"]] == ["lookup", "read"]
+    assert [row["operation"] for row in found["wall"]] == ["read", "lookup"]
+
+
+def test_totals_fit_a_narrow_screen(recording: Path) -> None:
+    tables = requests_report(source(recording)).tables
+    assert [as_text(Report([table]), 80).count(" total ") for table in tables[:2]] == [1, 1]
+
+
+def test_the_slowest_are_shown_with_their_numbers(recording: Path) -> None:
+    shown = run("requests", recording).stdout
+    assert "slowest request" in shown
+    rows = said("requests", recording)["slowest"]
+    assert [row["unique"] for row in rows] == [1, 3, 2]
+    tree = run("calls", "--tree", recording, "--request", "3")
+    assert tree.stdout.startswith("request 3 of process 4404, at 0.000000700 s on processor 0\n")
+    missing = run("calls", "--tree", recording, "--request", "9").stderr
+    assert "no whole request 9 is in the recording: it has 3 of 1 to 3" in missing
 
 
 def test_a_request_without_an_end_is_left_out(recording: Path) -> None:
