@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from k42fs.machine.tracing.packets import HEAD_BYTES
+from k42fs.machine.tracing.schema import load
 from k42fs.report import kmon_payload, kmon_scan
 from k42fs.report.breakdown import breakdown
 from k42fs.report.filters import Filter, Source
@@ -324,3 +325,48 @@ def test_the_page_sees_what_was_recorded(
         exact = row.ticks_by_entity(made.begin, made.end)
         for entity, ticks in answer["ran"]:
             assert ticks == pytest.approx(exact[entity], abs=0 if events_max else 0.01 * made.end)
+
+
+MEASURE = """
+<script>
+setTimeout(() => {
+  const wide = [...document.querySelectorAll("section")].filter((each) => each.scrollWidth > each.clientWidth);
+  document.title = `measured ${document.querySelectorAll("#kinds td.number").length} ${wide.length}`;
+}, 1000);
+</script>
+</body>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser to lay the page out")
+@pytest.mark.parametrize("width", [950, 1300])
+def test_no_panel_hides_digits_behind_its_edge(tmp_path: Path, width: int) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for at, name in enumerate(("x" * 60, "sh")):
+        hand.event(0, at, "user_spawn", 101 + at, 1, 0, name)
+    for at in range(2444):
+        hand.event(0, 10 + at, "exception_context", 101 + at % 2 << 32, USER, 0)
+    # As many kinds as make the panel scroll, those with the longest names.
+    kinds = sorted(load().events(), key=lambda each: (-len(each.qualified), each.id))
+    for at, each in enumerate([each for each in kinds if not each.is_name and each.is_fixed][:40]):
+        hand.event(0, 3000 + at, each.attribute, *[0] * len(each.fields))
+    text = page(charted(hand.close()))
+    file = tmp_path / "page.html"
+    file.write_text(text.replace("</body>", MEASURE))
+    browser = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}/profile",
+    ]
+    done = subprocess.run(
+        [*browser, f"--window-size={width},900", "--virtual-time-budget=5000", "--dump-dom", str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = re.search(r"<title>measured (\d+) (\d+)", done.stdout)
+    assert found is not None
+    assert int(found[1]) > 20
+    assert int(found[2]) == 0
