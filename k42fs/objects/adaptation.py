@@ -154,6 +154,7 @@ class Adapter:
         self.rules = tuple(rules)
         self.mode: Mode = mode
         self.windows = 0
+        self._is_watching = mode != "off"
         self.decisions: deque[Decision] = deque(maxlen=REMEMBERED)
         self.decided = 0
         self._states: dict[Ref, _State] = {}
@@ -165,15 +166,19 @@ class Adapter:
         *th* holds no locks; it had better not be active, or its processor is the last to join in a swap.
         """
         self.windows += 1
-        found = []
-        if self.mode != "off":
-            for figures in self._figures():
-                decision = self._judge(th, figures)
-                if decision is not None:
-                    found.append(decision)
-                    if self.mode == "act":
-                        await self._act(th, decision)
-            self._forget_gone()
+        found: list[Decision] = []
+        is_first, self._is_watching = not self._is_watching, self.mode != "off"
+        if self.mode == "off":
+            return found
+        for figures in self._figures():
+            if is_first:
+                continue  # nobody looked till now: these are not of one window
+            decision = self._judge(th, figures)
+            if decision is not None:
+                found.append(decision)
+                if self.mode == "act":
+                    await self._act(th, decision)
+        self._forget_gone()
         return found
 
     # Watching

@@ -72,8 +72,9 @@ class InterposeControl:
             raise NoDataError(f"no arbiter {which} is attached")
 
     async def _release_one(self, th: Thread, number: int) -> None:
-        await self._system.cos.interposition.release(th, self._attached[number][1])
-        del self._attached[number]
+        if number in self._attached:
+            await self._system.cos.interposition.release(th, self._attached[number][1])
+            self._attached.pop(number, None)  # somebody else may have released it meanwhile
 
 
 def text(value: list[Mapping[str, Any]]) -> str:

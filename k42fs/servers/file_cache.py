@@ -70,7 +70,7 @@ def bucket_of(addr: Addr, extent: int) -> Addr:
 class FileCache:
     """The page cache of one file, one lock around its page hash."""
 
-    __slots__ = ("_extents", "_is_exported", "_lock", "addr", "file", "ref", "root", "tree")
+    __slots__ = ("_extents", "_incoming", "_lock", "addr", "file", "ref", "root", "tree")
 
     kind: ClassVar[str] = "FileCache"
     implementation: ClassVar[str] = "single"
@@ -87,7 +87,7 @@ class FileCache:
         machine, lock_addr = tree.machine, Addr(self.addr + CACHE.offset("lock"))
         self._lock = make_lock(machine.lock_kind, machine, lock_addr, rank=50, name="pages", owner=self)
         self._extents: Extents = {}
-        self._is_exported = False
+        self._incoming: Extents | None = None
 
     def label(self) -> str:
         """What statistics and traces call it."""
@@ -147,18 +147,20 @@ class FileCache:
     # Replacement by another implementation, which is given the frames as they are
 
     async def export_state(self, _th: Thread, _kind: TransferType) -> Extents:
-        self._is_exported = True
         return self._extents
 
     async def import_state(self, th: Thread, state: Extents, _kind: TransferType) -> None:
         for extent in state:
             await th.touch(ADD_PAGES, self.addr, bucket_of(self.addr, extent))
-        self._extents = state
+        self._incoming = state
 
-    def committed(self, _th: Thread) -> None:
-        """Forget the frames, which are the successor's now. The successor, told too, has exported nothing."""
-        if self._is_exported:
-            self._extents = {}
+    def committed(self, th: Thread) -> None:
+        """Take the frames over that were handed on; who was handed none forgets its own, which are another's."""
+        state, self._incoming = self._incoming, None
+        self._adopt(th, {} if state is None else state)
+
+    def _adopt(self, _th: Thread, extents: Extents) -> None:
+        self._extents = extents
 
     def _free(self, th: Thread, extent: int) -> None:
         free_frames(self.tree, th, self._extents.pop(extent))

@@ -113,19 +113,19 @@ class PartitionedFileCache(FileCache):
     # Replacement
 
     async def export_state(self, _th: Thread, _kind: TransferType) -> Extents:
-        self._is_exported = True
         return {n: frames for part in self._partitions.values() for n, frames in part.extents.items()}
 
     async def import_state(self, th: Thread, state: Extents, _kind: TransferType) -> None:
-        for extent, frames in state.items():
+        for extent in state:
             partition = self._partition(th.vp, extent)
             await th.touch(ADD, partition.addr, partition.bucket(extent))
-            partition.extents[extent] = frames
+        self._incoming = state
 
-    def committed(self, _th: Thread) -> None:
-        if self._is_exported:
-            for partition in self._partitions.values():
-                partition.extents = {}
+    def _adopt(self, th: Thread, extents: Extents) -> None:
+        for partition in self._partitions.values():
+            partition.extents = {}
+        for extent, frames in extents.items():
+            self._partition(th.vp, extent).extents[extent] = frames
 
     # Inside
 

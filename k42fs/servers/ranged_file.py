@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GATE: Final = Layout("FileGate", Kind.LOCAL_STRICT, lock=16, written=8)
+GATE: Final = Layout("FileGate", Kind.GLOBAL_PADDED, lock=16, written=8)  # near its processor; freed anywhere
 STAMP: Final = GATE.script("stamp", "w:written", work=10)
 WRITE_IN: Final = SERVER_FILE.script("write_inside", "r:state r:length r:cache", work=90)
 EXTEND: Final = SERVER_FILE.script("extend", "r:state x:length r:cache", work=90)
@@ -54,10 +54,9 @@ NEW_GATE: Final = SERVER_FILE.script("new_gate", "w:state", work=60)
 class _Gate:
     """A processor's gate; *addr* is in its memory."""
 
-    __slots__ = ("addr", "lock", "vp")
+    __slots__ = ("addr", "lock")
 
     def __init__(self, tree: FileSystemGlobal, vp: VP, owner: object) -> None:
-        self.vp = vp
         self.addr = tree.memory.alloc(vp, GATE, GATE.kind, owner=owner)
         self.lock = RWLock(tree.machine, self.addr, 42, "gate", owner, spans_calls=True)
 
@@ -76,16 +75,19 @@ class RangedServerFile(ServerFile):
         self._ranges = RangeLocks(tree.machine, vp, self)
 
     async def get_status(self, th: Thread) -> FSFile:
-        """The inode; the time of its last write is the latest of all gates'. Takes no lock: the record's version
-        is read before and after.
+        """The inode; the time of its last write is the latest of all gates'. Takes no lock, unless somebody has it
+        who may be changing attributes: before or after the record was read.
         """
         if self.closing:
             raise self.gone()
-        await th.touch(STATUS, self.addr)
-        for gate in list(self._gates.values()):
-            await th.load(gate.addr + GATE.offset("written"))
-        await th.touch(STATUS, self.addr)
-        return self.file
+        if self.lock.holder is None:
+            await th.touch(STATUS, self.addr)
+            for gate in list(self._gates.values()):
+                await th.load(gate.addr + GATE.offset("written"))
+            await th.touch(STATUS, self.addr)
+            if self.lock.holder is None and not self.closing:
+                return self.file
+        return await super().get_status(th)
 
     async def looking(
         self,
@@ -160,7 +162,7 @@ class RangedServerFile(ServerFile):
         """Give back the modelled memory: no call is inside any more."""
         self._ranges.end(th.vp)
         for gate in self._gates.values():
-            self.tree.memory.free(gate.vp, gate.addr)
+            self.tree.memory.free(th.vp, gate.addr)
         self._gates.clear()
         await super().cleanup(th)
 

@@ -174,7 +174,7 @@ class ReplicatedCacheRoot(MultiRepRoot):
         self.file = file
         super().__init__(tree.cos, vp=vp, ref=ref)
         self._extents: Extents = {}
-        self._is_exported = False
+        self._incoming: Extents | None = None
         self._at = tree.memory.alloc(vp, CACHE, CACHE.kind, owner=self)
         lock_addr = Addr(self._at + CACHE.offset("lock"))
         machine = tree.machine
@@ -256,7 +256,6 @@ class ReplicatedCacheRoot(MultiRepRoot):
     async def export_state(self, th: Thread, _kind: TransferType, vps: int) -> Extents | None:
         if not is_first(th, vps):
             return None
-        self._is_exported = True
         return self._extents
 
     async def import_state(self, th: Thread, state: object | None, _kind: TransferType, _vps: int) -> None:
@@ -264,12 +263,12 @@ class ReplicatedCacheRoot(MultiRepRoot):
             return  # not the first processor
         for extent in state:
             await th.touch(ADD_PAGES, self._at, bucket_of(self._at, extent))
-        self._extents = state
+        self._incoming = state
 
     def committed(self, _th: Thread) -> None:
-        """Forget the frames, which are the successor's now. The successor, told too, has exported nothing."""
-        if self._is_exported:
-            self._extents = {}
+        """Take the frames over that were handed on; who was handed none forgets its own, which are another's."""
+        state, self._incoming = self._incoming, None
+        self._extents = {} if state is None else state
 
     # The end
 

@@ -100,6 +100,16 @@ def test_off_looks_at_nothing() -> None:
     assert not place.adapter.decisions
 
 
+def test_what_was_before_anybody_looked_is_no_evidence() -> None:
+    place = Place(
+        "off", ThresholdRule("quick", "FileCache", ("single",), "replicated", {"contentions": 1}, windows=1)
+    )
+    assert place.window(8) == "single"
+    place.adapter.mode = "act"
+    assert [place.window(0), place.window(0)] == ["single", "single"]
+    assert place.window(8) == "replicated"
+
+
 def test_what_calms_down_goes_back_after_its_rest() -> None:
     place = Place("act", CONTENTION, CALM)
     users = [8, 8, 8, 0, 0, 0, 0]

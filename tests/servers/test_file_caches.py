@@ -8,11 +8,13 @@ from typing import Any, get_args
 
 import pytest
 
+from k42fs.errors import NoSpaceError
 from k42fs.ids import VP
 from k42fs.machine.driver import Model
 from k42fs.machine.thread import Thread
 from k42fs.objects.implementations import find, names
 from k42fs.objects.transfer import agreed_type
+from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.file_cache import EXTENT, PAGE, Extents
 from k42fs.servers.makers import MAKERS
 from k42fs.servers.open_file import OpenFile
@@ -110,6 +112,49 @@ def test_one_takes_over_from_another_with_the_frames_where_they_are(old: str, ne
     lab.machine.leave(th)
     assert frames_of(new_root) == before
     assert not frames_of(old_root), "it would free frames that are another's"
+
+
+def fails_in(whole: Any) -> Any:  # noqa: ANN401
+    """An import that takes everything in, and then fails."""
+
+    async def imports(*args: object) -> None:
+        await whole(*args)
+        raise NoSpaceError("as the test wants it")
+
+    return imports
+
+
+@pytest.mark.parametrize("new", CACHES)
+@pytest.mark.parametrize("old", CACHES)
+def test_a_swap_that_fails_after_the_import_leaves_the_frames_where_they_were(
+    old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_with(old)
+    left = []
+    for _ in range(3):
+        file, of = lab.open_new(b"file")
+        for extent in range(6):
+            lab.call("write", of, extent * EXTENT, b"x" * PAGE, vp=extent % 4)
+        cache = rep_of(lab.cos, file.obj_ref).cache_ref
+        old_root: Any = lab.cos.root_at(cache)
+        before = frames_of(old_root)
+        th = lab.machine.enter(VP(0))
+        new_root: Any = find("FileCache", new).make(lab.cos, th, old_root)
+        monkeypatch.setattr(type(new_root), "import_state", fails_in(type(new_root).import_state))
+        swap = lab.machine.drive(lab.cos.switch(th, cache, new_root))
+        lab.machine.leave(th)
+        monkeypatch.undo()
+        lab.clean()
+        assert swap.state == "aborted"
+        assert lab.cos.root_at(cache) is old_root
+        assert frames_of(old_root) == before
+        lab.call("set_attributes", file, AttrChanges(size=EXTENT))
+        assert lab.call("read", of, 0, 9) == b"x" * 9
+        lab.call("release", of)
+        lab.call("unlink", lab.root, b"file")
+        assert lab.objects() == {"DirObject": 1}
+        left.append(lab.machine.memory.live_blocks)
+    assert left[1] == left[2]
 
 
 @pytest.mark.parametrize("cache", CACHES)
