@@ -96,8 +96,8 @@ def test_a_user_records_what_a_command_does_on_his_mount(session: Session) -> No
     def work(user: User) -> None:
         user.mount("processors=4")
         target = user.home / "t"
-        words = ["trace", "run", "--mount", user.point, "-o", target, "--", "/bin/touch", user.point / "file"]
-        done = user.k42fs(*words)
+        command = ("/bin/touch", user.point / "file")
+        done = user.k42fs("trace", "run", "--mount", user.point, "-o", target, "--", *command)
         assert done.status == 0, done
         assert "recorded " in done.errors
         assert {each.stat().st_uid for each in target.iterdir()} == {NOBODY}
