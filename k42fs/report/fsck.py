@@ -107,7 +107,11 @@ class Check:
         for (cpu, stream), parts in sorted(streams.items()):
             parts.sort(key=lambda slots: next(slot.head.sequence for slot in slots if slot.head))
             yield from self._stream([slot for slots in parts for slot in slots], cpu, stream)
-        if self.metadata() != self._metadata_now():
+        is_right = self.metadata() == self._metadata_now()
+        for absent in self.trace.absences:
+            if absent.file != METADATA or is_right:
+                self._found(self.trace.path / absent.file, None, absent.problem)
+        if not is_right:
             self._found(self.trace.path / METADATA, None, "missing or damaged: it can be made anew")
 
     def metadata(self) -> str:
@@ -118,7 +122,7 @@ class Check:
         now = self._metadata_now()
         trace = self.trace
         revision = trace.env.get("schema_revision", trace.schema.revision)
-        if not self.trace_id or (now and revision != trace.schema.revision):
+        if not self.trace_id or trace.newer or (now and revision != trace.schema.revision):
             return now
         said = {
             key: _unquoted(value) if isinstance(value, str) else value for key, value in trace.env.items()

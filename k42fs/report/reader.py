@@ -27,6 +27,7 @@ from k42fs.machine.tracing.packets import (
     decode_head,
 )
 from k42fs.machine.tracing.schema import Schema, load
+from k42fs.report.completeness import absences, is_newer_format
 from k42fs.report.decode import Decoder, Record
 
 METADATA: Final = "metadata"
@@ -107,9 +108,13 @@ class Trace:
         self._headless: Counter[Path] = Counter()
         self.discarded: dict[int, int] = {}
         """Events that each processor discarded while recording, as its packets say."""
+        self._text = ""
         self.env, self.ticks_per_second = self._metadata()
-        self.newer = self._revision() > self.schema.revision
+        self.newer = self._revision() > self.schema.revision or is_newer_format(self._text)
         streams, definitions = self._index()
+        self.absences = absences(self._text, self.env, streams, bool(definitions), self.schema)
+        for absent in self.absences:
+            self.loss.note(str(absent))
         self.loss.discarded = sum(self.discarded.values())
         self.streams: dict[int, list[Place]] = dict(sorted(streams.items()))
         self.definitions = definitions
@@ -188,6 +193,7 @@ class Trace:
         except FileNotFoundError:
             self.loss.note("no metadata: one tick is taken for a nanosecond")
             return {}, NANOSECONDS
+        self._text = text
         env: dict[str, str | int] = {}
         if block := re.search(r"env\s*\{(.*?)\};", text, re.DOTALL):
             for key, number, words in re.findall(

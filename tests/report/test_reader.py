@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -149,6 +150,80 @@ def test_without_metadata_it_is_read_but_said(recording: Path) -> None:
     assert len(times(trace)) == WHOLE
     assert trace.ticks_per_second == 10**9
     assert trace.loss.is_damage
+
+
+def of_a_machine(directory: Path) -> Path:
+    """Record something of each of 3 processors, as a machine's recording says it does."""
+    trace = HandTrace(directory, 3, env={"model": "full"})
+    trace.event(0, 0, "clust_obj_object_name", 7, "DirObject", "/a")
+    for vp in range(3):
+        call(trace, vp, 10 + vp, 20 + vp, 7, 1, vp + 1)
+    return trace.close()
+
+
+def torn(size: int) -> Callable[[Path], object]:
+    def tear(recording: Path) -> None:
+        file = recording / "metadata"
+        file.write_text(file.read_text()[:size])
+
+    return tear
+
+
+def only_metadata(recording: Path) -> None:
+    for name in ("cpu0", "cpu1", "cpu2", "names"):
+        (recording / name).unlink()
+
+
+def emptied_and_a_directory(recording: Path) -> None:
+    (recording / "cpu1").write_bytes(b"")
+    (recording / "cpu2").unlink()
+    (recording / "cpu2").mkdir()
+
+
+def of_version_2(recording: Path) -> None:
+    file = recording / "metadata"
+    file.write_text(file.read_text().replace("major = 1; minor = 8;", "major = 2; minor = 9;"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda recording: (recording / "names").unlink(), ["names is missing"]),
+        (lambda recording: (recording / "names").write_bytes(b""), ["names is missing or empty"]),
+        (emptied_and_a_directory, ["cpu1 is missing", "cpu2 is missing"]),
+        (only_metadata, ["the events of every processor are missing"]),
+        (torn(30_000), ["metadata ends too early"]),
+        (of_version_2, ["metadata was written by a newer version"]),
+    ],
+)
+def test_what_is_missing_is_said_by_readers_and_fsck(
+    tmp_path: Path, harm: Callable[[Path], object], said: list[str]
+) -> None:
+    recording = of_a_machine(tmp_path / "t")
+    for command in ("calls", "fsck"):
+        result = run(command, recording)
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+    harm(recording)
+    for command, where in (("calls", "stderr"), ("fsck", "stdout")):
+        result = run(command, recording)
+        assert result.exit_code == 1
+        for sentence in said:
+            assert sentence in getattr(result, where).replace(": is", " is").replace(
+                "metadata: ", "metadata "
+            )
+
+
+def test_whole_metadata_that_ends_at_an_event_is_noticed_too(tmp_path: Path) -> None:
+    recording = of_a_machine(tmp_path / "t")
+    text = (recording / "metadata").read_text()
+    (recording / "metadata").write_text(text[: text.rindex("event {")])
+    assert "ends too early" in run("calls", recording).stderr
+
+
+def test_a_newer_recording_is_not_repaired_by_an_older_k42fs(tmp_path: Path) -> None:
+    recording = of_a_machine(tmp_path / "t")
+    of_version_2(recording)
+    assert "later version" in run("fsck", "--repair", tmp_path / "new", recording).stderr
 
 
 def test_events_that_only_a_later_version_knows_are_counted(tmp_path: Path) -> None:
