@@ -44,7 +44,7 @@ from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.transfer import TransferType
 from k42fs.servers.credentials import Creds
 from k42fs.servers.file_cache import PAGE, Frames, free_frames, new_frames
-from k42fs.servers.file_client import ASK, RECORD, TELL, WORK, FileClient, UseType
+from k42fs.servers.file_client import ASK, MOVE, OWN_READ, OWN_WRITE, RECORD, TELL, FileClient, UseType
 from k42fs.servers.file_layout import SERVER_FILE
 from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
@@ -171,7 +171,7 @@ class ExclusiveServerFile(ServerFile):
         await client.stream.acquire(th)
         try:
             if client.use is UseType.NON_SHARED:
-                await th.touch(WORK, client.addr)
+                await th.touch(MOVE, client.addr)
                 return self._moved(of, offset, whence)
         finally:
             client.stream.release(th)
@@ -195,7 +195,7 @@ class ExclusiveServerFile(ServerFile):
         self, th: Thread, of: OpenFile, client: FileClient, offset: int | None, size: int
     ) -> bytes:
         """Read for the owner, whose lock is held."""
-        await th.touch(WORK, client.addr)
+        await th.touch(OWN_READ, client.addr)
         file = self.file
         own = offset is None
         if offset is None:
@@ -210,6 +210,7 @@ class ExclusiveServerFile(ServerFile):
             else:
                 data = await th.deref(self.cache_ref or self._make_cache(th)).read(th, offset, size)
         if own:
+            await th.touch(MOVE, client.addr)
             of.offset = offset + size
         if not of.flags & os.O_NOATIME:
             await self.tree.ops.accessed(th, file)
@@ -224,7 +225,7 @@ class ExclusiveServerFile(ServerFile):
         data: bytes | bytearray | memoryview,
     ) -> int:
         """Write for the owner, whose lock is held."""
-        await th.touch(WORK, client.addr)
+        await th.touch(OWN_WRITE, client.addr)
         file = self.file
         own = offset is None
         if of.flags & os.O_APPEND:
@@ -239,6 +240,7 @@ class ExclusiveServerFile(ServerFile):
             cache = self.cache_ref or self._make_cache(th)
             written = await th.deref(cache).write(th, offset, data, keeps_times=True)
         if own:
+            await th.touch(MOVE, client.addr)
             of.offset = offset + written
         return written
 

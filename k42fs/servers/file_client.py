@@ -25,7 +25,9 @@ RECORD: Final = Layout(
 )
 """An open's client data (`open_file.CLIENT`), and what an owner needs besides."""
 
-WORK: Final = RECORD.script("own_io", "r:use x:position w:length", work=60)
+OWN_READ: Final = RECORD.script("own_read", "r:use r:length", work=60)
+OWN_WRITE: Final = RECORD.script("own_write", "r:use w:length", work=60)
+MOVE: Final = RECORD.script("move", "w:position", work=10)
 ASK: Final = RECORD.script("ask", "r:use r:length", work=30)
 TELL: Final = RECORD.script("switch", "w:use r:length r:position", work=80)
 
