@@ -107,7 +107,7 @@ def _happened(source: Source, stack: list[Node], what: str, time: int, vp: int, 
     names, here = source.names, stack[-1]
     if what == "clust_obj_call":
         kind, method = names.method(words[1] >> METHOD_SHIFT)
-        owner = names.objects.at(words[0], time)
+        owner = names.objects.latest(words[0], time)
         node = Node(f"{kind}.{method}", vp, time, detail=(owner.name if owner else f"{words[0]:#x}"))
         node.serial = words[2]
         here.inside.append(node)

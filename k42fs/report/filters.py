@@ -45,6 +45,7 @@ class Source:
 
     _scope: frozenset[int] | None = None
     _roles: dict[int, Callable[[Record], bool]] = field(default_factory=dict)
+    _labels: set[str] | None = None
 
     def __post_init__(self) -> None:
         self.names = read_names(self.trace)
@@ -210,8 +211,8 @@ class Source:
                             if words[0] in current and fnmatchcase(self.names.text(words[1]), pattern):
                                 yield words[0]
                         elif number in refs:
-                            found = (self.names.objects.at(get(words), time) for get in refs[number])
-                            if any(each is not None and fnmatchcase(each.name, pattern) for each in found):
+                            found = (self.names.objects.life(get(words), time) for get in refs[number])
+                            if any(fnmatchcase(each.name, pattern) for names in found for each in names):
                                 yield next(reversed(current))
 
     def _object_test(self, event: Event) -> Callable[[Record], bool] | None:
@@ -226,7 +227,7 @@ class Source:
         """Return whether a ref, lock or line is, or belongs to, the object asked for."""
         names, wanted = self.names, self.filter.object or ""
         if role == "line":
-            return any(_matches(each.object, wanted) for each in names.lines.get(number, {}).values())
+            return any(self._is_line(each.object) for each in names.lines.get(number, {}).values())
         if role == "lock":
             lock = names.locks.at(number, time)
             if lock is None:
@@ -237,10 +238,24 @@ class Source:
                 return True
         except ValueError:
             pass
-        found = names.objects.at(number, time)
-        return found is not None and any(
-            fnmatchcase(each, wanted) for each in (str(found), found.type, found.name)
+        return any(
+            fnmatchcase(each, wanted)
+            for found in names.objects.life(number, time)
+            for each in (str(found), found.type, found.name)
         )
+
+    def _is_line(self, label: str) -> bool:
+        """Return whether the object that was called *label* when its lines were named is asked for."""
+        wanted = self.filter.object or ""
+        if self._labels is None:
+            lives = self.names.objects.lives()
+            self._labels = {
+                str(each)
+                for life in lives
+                if any(_matches(str(name), wanted) for name in life)
+                for each in life
+            }
+        return label in self._labels or _matches(label, wanted)
 
 
 def _matches(label: str, wanted: str) -> bool:

@@ -70,11 +70,13 @@ class Side:
 
 @dataclass(slots=True)
 class Totals:
-    """One lock, or all locks of a class. `waiters` and `holders` count contentions by call site."""
+    """One lock, or all locks of a class. `waiters` and `holders` count contentions by call site; `since` when it was
+    first used."""
 
     name: str = ""
     object: str = ""
     lock: int = 0
+    since: int = 0
     write: Side = field(default_factory=Side)
     read: Side = field(default_factory=Side)
     waiters: Counter[int] = field(default_factory=Counter)
@@ -113,7 +115,7 @@ def lock_totals(source: Source) -> dict[tuple[int, LockName | None], Totals]:
 
     def totals_of(lock: int, time: int) -> Totals:
         name = history.at(lock, time)
-        totals = current[lock] = found.setdefault((lock, name), Totals(lock=lock))
+        totals = current[lock] = found.setdefault((lock, name), Totals(lock=lock, since=time))
         return totals
 
     for records in source.records((acquire, release)):
@@ -154,7 +156,7 @@ def _label(totals: Totals, lock: int, name: LockName | None, source: Source) -> 
     if name is None:
         totals.name = totals.object = f"{lock:#x}"
         return
-    owner = source.names.objects.at(name.owner, source.end) if name.owner else None
+    owner = source.names.objects.latest(name.owner, totals.since) if name.owner else None
     totals.name = f"{owner.type if owner else name.kind}.{name.name}"
     totals.object = str(owner) if owner else f"{name.kind} {lock:#x}"
 

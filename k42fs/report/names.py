@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -86,6 +86,57 @@ class History(Generic[K, V]):
         return list(self._at)
 
 
+class ObjectHistory(History[int, ObjectName]):
+    """Names of objects. A ref is an object's until that is gone; until then another name means a renaming."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: Callable[[], dict[int, list[int]]] = dict
+        """Tells when the objects of each ref went, ascending. Asked once, if a ref had more than one name."""
+
+        self._gone: dict[int, list[int]] | None = None
+        self._lives: dict[tuple[int, int], list[ObjectName]] = {}
+
+    def life(self, ref: int, time: int) -> list[ObjectName]:
+        """Return every name that the object had which *ref* meant at *time*, oldest first."""
+        times, values = self._at.get(ref, ([], []))
+        if len(values) < 2:
+            return values
+        index = max(0, bisect_right(times, time) - 1)
+        found = self._lives.get((ref, index))
+        if found is None:
+            if self._gone is None:
+                self._gone = self.gone()
+            gone = self._gone.get(ref, [])
+
+            def object_of(at: int) -> tuple[int, str]:
+                return bisect_right(gone, times[at]), values[at].type
+
+            mine = object_of(index)
+            first, after = index, index + 1
+            while first and object_of(first - 1) == mine:
+                first -= 1
+            while after < len(values) and object_of(after) == mine:
+                after += 1
+            found = self._lives[ref, index] = values[first:after]
+        return found
+
+    def lives(self) -> Iterator[list[ObjectName]]:
+        """Yield the names of each object there ever was."""
+        for ref, (times, _) in self._at.items():
+            seen: list[ObjectName] | None = None
+            for time in times:
+                life = self.life(ref, time)
+                if life != seen:
+                    yield life
+                seen = life
+
+    def latest(self, ref: int, time: int) -> ObjectName | None:
+        """Return the last name of the object that *ref* meant at *time*: reports call it by that throughout."""
+        names = self.life(ref, time)
+        return names[-1] if names else None
+
+
 @dataclass
 class Names:
     """Every definition of a recording."""
@@ -95,7 +146,7 @@ class Names:
     methods: dict[int, tuple[str, str]] = field(default_factory=dict)
     ops: dict[int, str] = field(default_factory=lambda: dict(FUSE_OPCODES))
     threads: History[int, str] = field(default_factory=History)
-    objects: History[int, ObjectName] = field(default_factory=History)
+    objects: ObjectHistory = field(default_factory=ObjectHistory)
     locks: History[int, LockName] = field(default_factory=History)
     lines: dict[int, dict[int, LineField]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
@@ -110,8 +161,8 @@ class Names:
         return self.sites.get(number, f"site#{number}") if number else ""
 
     def object(self, ref: int, time: int) -> str:
-        """Return an object's class and name, or its ref."""
-        found = self.objects.at(ref, time)
+        """Return an object's class and last name, or its ref."""
+        found = self.objects.latest(ref, time)
         return str(found) if found else f"{ref:#x}"
 
     def method(self, number: int) -> tuple[str, str]:
@@ -140,6 +191,7 @@ def visible(text: str) -> str:
 def read_names(trace: Trace) -> Names:
     """Read the definitions of *trace*."""
     names = Names()
+    names.objects.gone = lambda: _gone(trace)
     schema = trace.schema
     late: list[tuple[int, str, tuple[int, ...]]] = []
     text_id = schema.by_attribute["meta_string"].id
@@ -159,6 +211,19 @@ def read_names(trace: Trace) -> Names:
     processors = trace.discarded.keys() | names.dropped.keys()
     trace.loss.discarded = sum(max(trace.discarded.get(cpu, 0), names.dropped[cpu]) for cpu in processors)
     return names
+
+
+def _gone(trace: Trace) -> dict[int, list[int]]:
+    """Return when objects went, by ref."""
+    found: dict[int, list[int]] = {}
+    wanted = {trace.schema.by_attribute["clust_obj_dealloc"].id}
+    for places in trace.streams.values():
+        for records in trace.records(places, wanted):
+            for time, _, _, words in records:
+                found.setdefault(words[0], []).append(time)
+    for times in found.values():
+        times.sort()
+    return found
 
 
 def _line(names: Names, _: int, found: tuple[int, ...]) -> None:

@@ -164,3 +164,63 @@ def test_time_of_a_process_is_filtered_in_every_table(recording: Path) -> None:
     whole = said("time", recording)["processors"]
     assert sum(row["cycles"] for row in about["processors"]) < sum(row["cycles"] for row in whole)
     assert run("time", recording, "--class", "Lock").exit_code == 2
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> Path:
+    """Ref 7 is /out.tmp, called /out from 300 on; it goes at 500, and 7 is /next from 600 on.
+
+    Its lock is waited for at 100, 400 and 700.
+    """
+    trace = HandTrace(tmp_path / "t", ticks_per_second=1000)
+    for at, name in ((0, "/out.tmp"), (300, "/out"), (600, "/next")):
+        trace.event(0, at, "clust_obj_object_name", A, "ServerFile", name)
+        if at != 300:
+            trace.event(0, at, "lock_lock_name", LOCK + at, A, "lock", "BLock")
+    trace.event(0, 0, "cache_line_name", LINE, 0, 128, "ServerFile /out.tmp", "lock")
+    trace.event(0, 0, "control_traced_start")
+    for at in (100, 400, 700):
+        lock = LOCK + 600 * (at > 500)
+        trace.event(0, at, "lock_contend_block", lock, 0, 5, "a.py:1 f", 0, 0, 0, -1)
+        trace.event(0, at + 5, "lock_acquire", lock, 1, "a.py:1 f", 5, 1, "a.py:2 g")
+        if at < 500:
+            trace.event(0, at + 9, "cache_miss", LINE, 0, 0, 0, -1, 9, "a.py:2 f")
+        if at == 400:
+            trace.event(0, 500, "clust_obj_dealloc", A, 0)
+    return trace.close()
+
+
+@pytest.mark.parametrize("name", ["/out.tmp", "/out", "ServerFile /out"])
+def test_an_object_is_found_by_any_name_it_ever_had(renamed: Path, name: str) -> None:
+    seen = listed(renamed, "--object", name)
+    assert [at for at, _, event in seen if event == "Acquire"] == [105, 405]
+    assert [at for at, _, event in seen if event == "Miss"] == [109, 409]
+
+
+def test_the_next_object_of_a_ref_has_names_of_its_own(renamed: Path) -> None:
+    seen = listed(renamed, "--object", "/next")
+    assert [at for at, _, event in seen if event == "Acquire"] == [705]
+
+
+def test_a_renamed_object_is_called_by_one_name_throughout(renamed: Path) -> None:
+    assert {row["object"]: row["contentions"] for row in said("locks", renamed)["objects"]} == {
+        "ServerFile /out": 2,
+        "ServerFile /next": 1,
+    }
+    (chain,) = said("locks", "--chains", renamed)["chains"]
+    assert chain["locks"].keys() == {"ServerFile /out.lock", "ServerFile /next.lock"}
+
+
+def test_a_path_finds_the_requests_on_an_object_by_any_of_its_names(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t", ticks_per_second=1000)
+    for at, name in ((0, "/out.tmp"), (300, "/out")):
+        trace.event(0, at, "clust_obj_object_name", A, "ServerFile", name)
+    for at in (100, 400):
+        request(trace, 0, at, at + 50, at, LOOKUP, 1, 70)
+        call(trace, 0, at + 10, at + 20, A, 1, at)
+    trace.close()
+    for name in ("/out.tmp", "/out"):
+        assert [at for at, _, event in listed(tmp_path / "t", "--path", name) if event == "OpEnter"] == [
+            100,
+            400,
+        ]
