@@ -35,6 +35,8 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     thread.py         `th`: how methods charge the machine, three variants
     fast_threads.pyx  the same, compiled, for a compiled core
     lock_trace.py     what locks tell the tracer
+    callers.py        call sites, for the trace
+    fast_trace.pyx    what is told most often of both, compiled
     lock_base.py      ranks, places in virtual time, statistics of locks
     exclusive_lock.py     one holder at a time, and the short way to it
     rwlock.py, request_count.py, locks.py     K42's locks

@@ -68,18 +68,6 @@ def put_on(th: Thread) -> None:
         emit.exception_context(*context_of(th))
 
 
-def enter(th: Thread) -> None:
-    """Live: *th* begins an operation, nobody has said yet for whom."""
-    proc = th.proc
-    on, emit = proc.on, proc.emit
-    proc.current = th
-    if on.scheduler:
-        emit.scheduler_cur_thread(th.number)
-    if on.exception:
-        server = BASE_SERVER << PID_SHIFT | th.vp
-        emit.exception_context(server, SYSCALL, server)
-
-
 def run(th: Thread) -> None:
     """Live: *th* goes on, on its processor."""
     th.proc.current = th

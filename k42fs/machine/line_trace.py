@@ -9,11 +9,17 @@ place stands one that looks for them. When the class is off there is neither.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from k42fs.machine.callers import PlainCaller
 from k42fs.machine.miss_log import NO_CPU
+
+try:
+    from k42fs.machine.fast_core import FastCore
+    from k42fs.machine.fast_trace import FastSitedCore
+except ImportError:
+    FastCore = FastSitedCore = None  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +38,7 @@ HERE: Final = Path(__file__).parent
 CHARGING: Final = frozenset(
     str(HERE / f"{name}.py")
     for name in (
-        "bit_locks", "blocked_threads", "driver", "exclusive_lock", "hand_offs", "line_trace", "lock_base",
+        "bit_locks", "blocked_threads", "callers", "driver", "exclusive_lock", "hand_offs", "line_trace", "lock_base",
         "lock_trace", "locks", "rec_lock", "request_count", "rwlock", "semaphore", "spin_lock", "spin_locks",
         "thread", "unfair_locks", "watch",
     )
@@ -77,6 +83,13 @@ class SitedCore:
         setattr(self._core, name, value)
 
 
+def sited(core: CoherenceCore, place: Callable[[int], None]) -> CoherenceCore:
+    """Return *core* as who stands in its place: compiled if it is."""
+    if FastCore is not None and isinstance(core, FastCore):
+        return cast("CoherenceCore", FastSitedCore(core, place))
+    return cast("CoherenceCore", SitedCore(core, place))
+
+
 def _nowhere(frame: FrameType) -> int:
     """Take the tracer's part until there is one."""
     return 0
@@ -91,7 +104,7 @@ class LineTrace:
         self._said: dict[int, tuple[str, str]] = {}  # object and field, by address: what was said last
         self._forgotten = 0
         self._counted: dict[int, tuple[int, ...]] = {}
-        self._site_of: Callable[[FrameType], int] = _nowhere
+        self._caller = PlainCaller(CHARGING, _nowhere)
         machine.trace.sources.append(self.flush)
         machine.trace.on_mask.append(self._mask_changed)
 
@@ -103,10 +116,7 @@ class LineTrace:
         """What the core has logged from record *first* on comes from whoever charges the machine now."""
         core = self.core
         if core.logged > first:
-            frame = sys._getframe(1)
-            while frame.f_code.co_filename in CHARGING and frame.f_back is not None:
-                frame = frame.f_back
-            core.set_sites(first, self._site_of(frame))
+            core.set_sites(first, self._caller.site())
             if core.logged > LOG_RECORDS // 2:
                 self.flush()
 
@@ -118,9 +128,9 @@ class LineTrace:
         if is_on == (core.log_room > 0):
             return
         core.log_room = LOG_RECORDS if is_on else 0
-        self._site_of = self._tracer.numbers.site_of
+        self._caller = self._tracer.numbers.caller(CHARGING)
         core.take_log()
-        machine.core = cast("CoherenceCore", SitedCore(core, self.place)) if is_on else core
+        machine.core = sited(core, self.place) if is_on else core
         machine.memory.on_free = self._freed if is_on else None
 
     def flush(self) -> None:
@@ -179,5 +189,7 @@ class LineTrace:
     def _freed(self, addr: Addr, nbytes: int) -> None:
         """A block goes, and something else may come in its place: then its lines have other names."""
         line_bytes, named = self._machine.config.line_bytes, self._tracer.named_lines
+        if not named:
+            return
         for line in range(addr // line_bytes * line_bytes, addr + nbytes, line_bytes):
             named.pop(line, None)

@@ -17,9 +17,10 @@ K42: lib/libc/sync/FairBLock.C, SLock.C, RWLock.H, Sem.H, RequestCount.H (the ev
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from k42fs.machine.lock_base import LockBase
@@ -34,7 +35,7 @@ NO_OBJECT: Final = 1 << 63
 DEPTH: Final = 3
 
 _HERE: Final = __file__.rpartition("/")[0] + "/"
-_OWN: Final = frozenset(
+OWN: Final = frozenset(
     f"{_HERE}{name}.py"
     for name in (
         "bit_locks", "exclusive_lock", "lock_base", "lock_trace", "locks", "rec_lock", "rwlock", "spin_lock",
@@ -103,7 +104,7 @@ class Wait:
         self.is_real = False
 
 
-def granted(
+def granted_plainly(
     lock: LockBase,
     th: Thread,
     kind: int,
@@ -120,12 +121,31 @@ def granted(
     it, *th* has waited in virtual time only, for who had it last. *is_blocked*: whether *th* blocked; without it,
     as one would that waits so long.
     """
+    frame = sys._getframe(2)  # 1 is the lock's own
+    _granted(frame, lock, th, kind, waited, from_vp, hand_off, holder, is_blocked)
+
+
+def granted_after_wait(lock: LockBase, th: Thread, *said: Any) -> None:  # noqa: ANN401
+    """Do what `granted` does, for its compiled form, which has no frame of its own."""
+    _granted(sys._getframe(2), lock, th, *said)
+
+
+def _granted(
+    frame: FrameType,
+    lock: LockBase,
+    th: Thread,
+    kind: int,
+    waited: int,
+    from_vp: int,
+    hand_off: int,
+    holder: int | None,
+    is_blocked: bool | None,
+) -> None:
     trace = lock.trace
     if trace is None or lock.addr not in trace.tracer.named:
-        trace = _named(lock, th)
+        trace = named(lock, th)
     emit = th.proc.emit
-    frame = sys._getframe(2)  # 1 is the lock's own
-    while frame.f_code.co_filename in _OWN and frame.f_back is not None:
+    while frame.f_code.co_filename in OWN and frame.f_back is not None:
         frame = frame.f_back
     site = trace.tracer.numbers.site_of(frame)
     taken = trace.taken
@@ -155,11 +175,11 @@ def granted(
         trace.written.by(th.vp, site)
 
 
-def released(lock: LockBase, th: Thread, held: int) -> None:
+def released_plainly(lock: LockBase, th: Thread, held: int) -> None:
     """*th* gave *lock* up after *held* cycles. Where locks keep no times, the recording's are taken."""
     trace = lock.trace
     if trace is None or lock.addr not in trace.tracer.named:
-        trace = _named(lock, th)
+        trace = named(lock, th)
     if not trace.readers.pop(th, 0) and th.level < 2:
         held = th.proc.clock - trace.since if trace.since else 0
     th.proc.emit.lock_release(lock.addr, held)
@@ -170,10 +190,10 @@ def holder_of(lock: LockBase) -> int:
     return 0 if lock.trace is None else lock.trace.holder
 
 
-def _named(lock: LockBase, th: Thread) -> LockTrace:
+def named(lock: LockBase, th: Thread) -> LockTrace:
     """Give *lock*, at its first event in a recording, its name and its part there; return the part."""
     tracer = lock.machine.tracer
-    trace = lock.trace = LockTrace(tracer)
+    trace = lock.trace = _part(tracer)
     tracer.named.add(lock.addr)
     emit, numbers, owner = th.proc.emit, tracer.numbers, lock.owner
     number = 0
@@ -200,3 +220,15 @@ def _callers(tracer: Tracer, frame: FrameType | None, site: int) -> tuple[int, i
             sites.append(tracer.numbers.site_of(frame))
     sites += [0] * (DEPTH - len(sites))
     return sites[0], sites[1], sites[2]
+
+
+# What is told most often is compiled where that was built: fast_trace.pyx.
+granted: Callable[..., None]
+released: Callable[[LockBase, Thread, int], None]
+_part: Callable[[Tracer], LockTrace]
+try:
+    from k42fs.machine import fast_trace
+except ImportError:
+    granted, released, _part = granted_plainly, released_plainly, LockTrace
+else:
+    granted, released, _part = fast_trace.granted, fast_trace.released, fast_trace.LockTrace

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from k42fs.machine.tracing.tracer import Traced, Tracer
 
 HEARTBEAT_CYCLES: Final = 10**9
+POLL_EVERY: Final = 32
+"""Live operations from one poll to the next."""
+
+
+def _no_number(text: str | bytes) -> int:
+    raise AssertionError(f"{text!r} is to have a number, but nothing is recorded")
 
 
 class _Clockless:
@@ -49,7 +55,7 @@ class MachineTrace:
     Floors above add to these at any time. `describers` are called at each change to on, to name what is alive;
     `sources` before packets are made, to emit what they have kept back; `on_mask` after each change of the mask,
     with it. `settings`, for the metadata, must be there before the tracer is first asked for. `calls` gives the next
-    number of a call, of objects or of servers.
+    number of a call, of objects or of servers; `string` that of a text, while something is on.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -73,6 +79,8 @@ class MachineTrace:
         self._machine = machine
         self._tracer: Tracer | None = None
         self._beat_at = 0
+        self._until_poll = 0
+        self.string: Callable[[str | bytes], int] = _no_number
         self._told_contexts = self._told_processes = False
         self._named_threads: set[int] = set()
         self._outer: dict[Thread, Thread] = {}  # live: amid which operation of its processor one began
@@ -95,6 +103,7 @@ class MachineTrace:
         ticks = machine.config.mhz * 10**6
         host_clock = self._host_clock if machine.live else None
         tracer = Tracer(traced, ticks, self.settings, host_clock, self._describe)
+        self.string = tracer.numbers.string
         for proc, each in zip(processors, traced, strict=True):
             proc.on, proc.emit = each.on, each.emit
         tracer.sources.append(self._flush)
@@ -184,9 +193,16 @@ class MachineTrace:
         if th.number not in self._named_threads:
             self._named_threads.add(th.number)
             self.made(th)
-        if th.proc.current is not None:
-            self._outer[th] = th.proc.current
-        contexts.enter(th)
+        proc = th.proc
+        if proc.current is not None:
+            self._outer[th] = proc.current
+        proc.current = th
+        on = proc.on
+        if on.scheduler:
+            proc.emit.scheduler_cur_thread(th.number)
+        if on.exception:  # nobody has said yet for whom it is
+            server = contexts.commid(BASE_SERVER, proc.vp)
+            proc.emit.exception_context(server, contexts.SYSCALL, server)
 
     def left(self, th: Thread) -> None:
         """A live operation has ended."""
@@ -199,7 +215,11 @@ class MachineTrace:
                 proc.current = None
                 if proc.on.exception:
                     proc.emit.exception_context(*contexts.idle(proc.vp))
-        self.poll(proc)
+        self._until_poll -= 1
+        if self._until_poll <= 0:
+            self._until_poll = POLL_EVERY
+            self.tracer.poll_all()
+            self._beat(proc)
 
     def parked(self, th: Thread) -> None:
         """A live operation must wait; if it began amid another one of its processor, that goes on."""
@@ -214,12 +234,13 @@ class MachineTrace:
 
     def poll(self, proc: Processor) -> None:
         """Keep a recording going, *proc* being between two operations. Only while something is on."""
-        tracer = self._tracer
-        assert tracer is not None, "something is on, but nobody turned it on"
-        tracer.poll(proc.vp)
+        self.tracer.poll(proc.vp)
+        self._beat(proc)
+
+    def _beat(self, proc: Processor) -> None:
         if proc.clock >= self._beat_at:
             self._beat_at = proc.clock + HEARTBEAT_CYCLES
-            tracer.heartbeat()
+            self.tracer.heartbeat()
 
     def last(self, count: int) -> list[str]:
         """Return the last *count* traced events of each processor in words: none if nothing is on."""

@@ -104,7 +104,7 @@ class RWLock(LockBase):
         held = self._forget_reader(th)
         if th.proc.on.lock:
             released(self, th, held)
-            th.proc.emit.lock_rw_rr(*self._counts, th.number)
+            th.proc.emit.lock_rw_rr(len(self.readers), 0, th.number)
         if self._queue or self._upgrader is not None:
             self._pass_on(th)
 
@@ -114,7 +114,7 @@ class RWLock(LockBase):
         self._let_go(th)
         self._end_writing(th)
         if th.proc.on.lock:
-            th.proc.emit.lock_rw_rw(*self._counts, th.number)
+            th.proc.emit.lock_rw_rw(0, 0, th.number)
         if self._queue or self._upgrader is not None:
             self._pass_on(th, prefer_writer=True)
 
@@ -250,7 +250,7 @@ class RWLock(LockBase):
         th.held.append(self)
         if proc.on.lock:
             granted(self, th, READ, waited, self.last_vp, hand_off)
-            proc.emit.lock_rw_ar(*self._counts, th.number)
+            proc.emit.lock_rw_ar(len(self.readers), 0, th.number)
 
     def _take_w(self, th: Thread) -> None:
         proc, last, waited = th.proc, self.last_vp, 0
@@ -268,7 +268,7 @@ class RWLock(LockBase):
         self.writer = th
         th.held.append(self)
         if proc.on.lock:
-            proc.emit.lock_rw_aw(*self._counts, th.number)
+            proc.emit.lock_rw_aw(0, 1, th.number)
 
     def _wait_to_write(self, th: Thread) -> int:
         """Wait in virtual time for those who had the lock, which is free in fact; return how long."""

@@ -73,11 +73,15 @@ NAME_AT: Final[Mapping[str, tuple[int, ...]]] = {
 }
 """Which arguments of a request are names, or as good as one."""
 
+HAS_NUMBERS: Final = frozenset({"read", "write", "readdir", "setattr"})
+"""Requests that ask for so many bytes, or from some place on."""
+
 NAMES_ITS_CALLER: Final = frozenset({"open", "opendir", "create"})
 """Requests at which a caller's name is looked at again: few among many, and the first of a program just executed."""
 
 LOOK_AGAIN_NS: Final = 1_000_000
 COMM_BYTES: Final = 64
+FILES_KEPT: Final = 32
 
 
 @dataclass(slots=True)
@@ -98,7 +102,9 @@ class RequestTrace:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._named: dict[int, tuple[bytes, int]] = {}  # what it was called, when it was looked at
+        self._files: dict[int, int] = {}
         machine.trace.describers.append(self.describe)
+        machine.trace.on_mask.append(self._mask_changed)
 
     def describe(self, tracer: Tracer) -> None:
         """Name the operations; callers are named when they call."""
@@ -107,24 +113,32 @@ class RequestTrace:
         for name, opcode in OPCODES.items():
             tracer.emit[0].fuse_op_name(opcode, constant(name))
 
+    def _mask_changed(self, mask: int) -> None:
+        if not mask:
+            close_all(self._files)
+
     def enter(self, th: Thread, unique: int, request: str, args: tuple[Any, ...], held_ns: int = 0) -> Span:
         """Record that *request*, the *unique*th of the mount, begins on *th* with its operation's *args*.
 
         To the host it came *held_ns* ago.
         """
-        emit, creds = th.proc.emit, th.creds
+        proc, creds = th.proc, th.creds
+        emit = proc.emit
         began_ns = time.perf_counter_ns() - held_ns
-        if th.proc.on.user:
+        if proc.on.user:
             known = self._named.get(creds.pid)
             if known is None or (request in NAMES_ITS_CALLER and began_ns - known[1] > LOOK_AGAIN_NS):
                 self._name(th, creds.pid, began_ns)
         now = self._machine.wall_clock_ns() - held_ns
         node = _node(args)
         emit.fuse_op_enter(unique, OPCODES[request], node, creds.pid, th.vp, creds.uid, creds.gid, now)
-        for name, size, offset in _arguments(request, args):
-            number = self._machine.tracer.numbers.string(name) if name else 0
-            emit.fuse_op_args(unique, number, size, offset)
-        return Span(th.proc, th, unique, request, began_ns)
+        if places := NAME_AT.get(request):
+            string = self._machine.trace.string
+            for place in places:
+                emit.fuse_op_args(unique, string(args[place]), 0, 0)
+        elif request in HAS_NUMBERS and (numbers := _size_and_offset(request, args)) is not None:
+            emit.fuse_op_args(unique, 0, *numbers)
+        return Span(proc, th, unique, request, began_ns)
 
     def enter_forget(self, proc: Processor, th: Thread | None, unique: int, node: int) -> Span:
         """Record that the kernel forgets nodes, of which *node* is the first. It does not say who.
@@ -156,22 +170,35 @@ class RequestTrace:
 
     def _name(self, th: Thread, pid: int, now_ns: int) -> None:
         """Record what the caller is called, if that is news."""
-        name = name_of(pid)
+        name = name_of(pid, self._files)
         if name and self._named.get(pid, (b"", 0))[0] != name:
-            th.proc.emit.user_start_exec(pid, self._machine.tracer.numbers.string(name))
+            th.proc.emit.user_start_exec(pid, self._machine.trace.string(name))
         self._named[pid] = name, now_ns
 
 
-def name_of(pid: int) -> bytes:
-    """Return what process *pid* is called, nothing if it has gone."""
-    try:
-        fd = os.open(f"/proc/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)  # a fifth of what a file object takes
+def name_of(pid: int, kept: dict[int, int]) -> bytes:
+    """Return what process *pid* is called, nothing if it has gone.
+
+    *kept*: open files by pid. To read one again takes a seventh of the time; of a process that has gone it fails.
+    """
+    for _ in range(2):
+        fd = kept.get(pid)
         try:
-            return os.read(fd, COMM_BYTES).rstrip(b"\n")
-        finally:
-            os.close(fd)
-    except OSError:
-        return b""
+            if fd is None:
+                if len(kept) >= FILES_KEPT:
+                    close_all(kept)
+                fd = kept[pid] = os.open(f"/proc/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(fd, COMM_BYTES, 0).rstrip(b"\n")
+        except OSError:
+            if fd is None:
+                return b""
+            os.close(kept.pop(pid))  # perhaps there is another process of this number now
+    return b""
+
+
+def close_all(kept: dict[int, int]) -> None:
+    while kept:
+        os.close(kept.popitem()[1])
 
 
 def _node(args: tuple[Any, ...]) -> int:
@@ -182,19 +209,15 @@ def _node(args: tuple[Any, ...]) -> int:
     return first if first.__class__ is int else ROOT_ID
 
 
-def _arguments(request: str, args: tuple[Any, ...]) -> list[tuple[bytes, int, int]]:
-    """Return the (name, size, offset) triples that say what is asked for."""
-    if places := NAME_AT.get(request):
-        return [(args[place], 0, 0) for place in places]
+def _size_and_offset(request: str, args: tuple[Any, ...]) -> tuple[int, int] | None:
+    """Return how much is asked for and where, of a request in HAS_NUMBERS."""
     if request == "read":
-        return [(b"", args[2], args[1])]
+        return args[2], args[1]
     if request == "write":
-        return [(b"", len(args[2]), args[1])]
+        return len(args[2]), args[1]
     if request == "readdir":
-        return [(b"", 0, args[1])]
-    if request == "setattr" and args[2].update_size:
-        return [(b"", args[1].st_size, 0)]
-    return []
+        return 0, args[1]
+    return (args[1].st_size, 0) if args[2].update_size else None
 
 
 def _outcome(request: str, answer: Any) -> tuple[int, int]:  # noqa: ANN401

@@ -37,7 +37,7 @@ DEPTH_MAX: Final = 64
 
 def text(th: Thread, name: str | bytes) -> int:
     """Return the number that stands for *name* in events, a file's name, say."""
-    return th.machine.trace.tracer.numbers.string(name)
+    return th.machine.trace.string(name)
 
 
 def word(th: Thread, name: str) -> int:

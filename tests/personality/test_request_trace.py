@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from errno import EEXIST, EINTR, EIO, ENOENT
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import trio
 from k42fs.machine.tracing.mask import parse
 from k42fs.machine.tracing.packets import NAMES_CPU
 from k42fs.personality import request_trace
-from k42fs.personality.request_trace import OPCODES, name_of
+from k42fs.personality.request_trace import OPCODES, close_all, name_of
 from k42fs.report.filters import Filter, Source
 from k42fs.report.reader import Trace
 from k42fs.report.requests import Request, requests
@@ -208,7 +209,7 @@ async def test_a_caller_that_executes_another_program_is_named_anew(
     mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = iter([b"sh", b"sh", b"sed", b"sed"])
-    monkeypatch.setattr(request_trace, "name_of", lambda _: next(names))
+    monkeypatch.setattr(request_trace, "name_of", lambda *_: next(names))
     monkeypatch.setattr(request_trace, "LOOK_AGAIN_NS", -1)
     recording = Recording(mount, tmp_path / "t", "time")
     await mount.ops.getattr(ROOT, CTX)
@@ -223,8 +224,18 @@ async def test_a_caller_that_executes_another_program_is_named_anew(
 
 
 def test_who_has_gone_has_no_name() -> None:
-    assert name_of(os.getpid()) == Path("/proc/self/comm").read_bytes().rstrip(b"\n")
-    assert name_of(0) == b""
+    kept: dict[int, int] = {}
+    for _ in range(2):
+        assert name_of(os.getpid(), kept) == Path("/proc/self/comm").read_bytes().rstrip(b"\n")
+    assert name_of(0, kept) == b""
+    child = subprocess.Popen(["sleep", "60"])
+    assert name_of(child.pid, kept)
+    child.kill()
+    child.wait()
+    assert name_of(child.pid, kept) == b"", "the file that is open still is that of the process that has gone"
+    assert list(kept) == [os.getpid()]
+    close_all(kept)
+    assert not kept
 
 
 async def test_a_request_that_is_held_for_others_begins_after_it_and_came_before(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import CodeType, FrameType
-from typing import Final
+from typing import Any, Final
 
+from k42fs.machine.callers import new_caller
 from k42fs.machine.tracing.emitters import Emitters
 from k42fs.machine.tracing.packing import ID_MASK
 from k42fs.machine.tracing.schema import load
@@ -42,6 +43,7 @@ class Numbers:
         self._methods: dict[tuple[str, str], int] = {}
         self._frames: dict[int, int] = {}  # by address of the code and place in it
         self._codes: list[CodeType] = []  # kept alive, for their addresses are in there
+        self._callers: dict[frozenset[str], Any] = {}
 
     def string(self, text: str | bytes) -> int:
         """Return the number of *text*, good until everything is off."""
@@ -78,6 +80,13 @@ class Numbers:
                 f"{short_path(code.co_filename)}:{frame.f_lineno} {code.co_qualname}"
             )
         return number
+
+    def caller(self, passed_by: frozenset[str]) -> Any:  # noqa: ANN401
+        """Return what finds the site of the nearest frame whose file is not in *passed_by*: its `site()`."""
+        caller = self._callers.get(passed_by)
+        if caller is None:
+            self._callers[passed_by] = caller = new_caller(passed_by, self.site_of)
+        return caller
 
     def site_of_function(self, function: Callable[..., object]) -> int:
         """Return the number of the place where *function* begins, or what a partial one calls."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Sequence
+from functools import cache
+from struct import Struct
 from typing import Final
 
 from k42fs.machine.tracing.schema import MAX_WORDS, Event, Field, SchemaError
@@ -35,15 +35,18 @@ def text_words(text: str | bytes, room: int) -> list[int]:
     A NUL within it would end it, so it becomes "\\0"; what does not fit in *room* words is cut, and "..." says so.
     """
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    raw = raw.replace(b"\0", b"\\0")
+    if b"\0" in raw:
+        raw = raw.replace(b"\0", b"\\0")
     limit = room * WORD_BYTES - 1
     if len(raw) > limit:
         raw = raw[: limit - 3] + b"..."
-    raw += bytes(WORD_BYTES - len(raw) % WORD_BYTES)
-    words = array("Q", raw)
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words.tolist()
+    words = len(raw) // WORD_BYTES + 1
+    return list(_whole_words(words).unpack(raw.ljust(words * WORD_BYTES, b"\0")))
+
+
+@cache
+def _whole_words(count: int) -> Struct:
+    return Struct(f"<{count}Q")
 
 
 def words_text(words: Sequence[int]) -> str:

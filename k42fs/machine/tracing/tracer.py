@@ -25,7 +25,7 @@ from k42fs.machine.tracing.emitters import Emitters, make_emitters
 from k42fs.machine.tracing.losses import Losses
 from k42fs.machine.tracing.mask import CONTROL, INFO, META, with_control
 from k42fs.machine.tracing.packets import NAMES_CPU, ROOM_WORDS
-from k42fs.machine.tracing.recordings import DirectoryRecording, Recording, RingRecording
+from k42fs.machine.tracing.recordings import ENDED_BYTES, DirectoryRecording, Recording, RingRecording
 from k42fs.machine.tracing.schema import load
 from k42fs.machine.tracing.stream import Packet, Stream
 from k42fs.machine.tracing.switches import Switches
@@ -231,7 +231,7 @@ class Tracer:
         self.set_mask(mask)
 
     def _metadata(self, trace_id: bytes) -> str:
-        env = {"processors": len(self._processors), **self.settings}
+        env = {"processors": len(self._processors), **self.settings, "ended": " " * ENDED_BYTES}
         return metadata(load(), trace_id, self.ticks_per_second, env)
 
     def stop(self) -> TraceStatus:
@@ -302,13 +302,20 @@ class Tracer:
         if len(self._streams[vp].words) > DRAIN_WORDS:
             self.drain()
 
+    def poll_all(self) -> None:
+        """Do what `poll` does, for all processors: for after some operations, whosever they were."""
+        if any(len(stream.words) > DRAIN_WORDS for stream in self._streams):
+            self.drain()
+
     def drain(self, everything: bool = False) -> None:
         """Make packets of what has come; *everything*: also of what does not fill one, for sync and unmount."""
         recording = self._recording
         if recording is None:
             return
         self._flush_sources()
-        packets = [(stream, packet) for stream in self._streams for packet in stream.cut(everything)]
+        # The others have no packet full, and would only be looked through.
+        streams = [stream for stream in self._streams if everything or len(stream.words) > ROOM_WORDS]
+        packets = [(stream, packet) for stream in streams for packet in stream.cut(everything)]
         if isinstance(recording, RingRecording):
             if gone := self._definitions.take(self._names.words):
                 self.lose(NAMES_CPU, gone, 0, 0)
@@ -351,7 +358,11 @@ class Tracer:
             stream.words.clear()
             if count:
                 self._dropped(stream, count, 0, 0)
-        self._failure = f"recording ended: {error.strerror or error}"
+        reason = error.strerror or str(error)
+        self._failure = f"recording ended: {reason}"
+        if isinstance(self._recording, DirectoryRecording):
+            with suppress(OSError):
+                self._recording.end_early(reason, self._losses.by_cpu())
         with suppress(OSError):
             self._end()
         self._tell()
