@@ -42,6 +42,11 @@ class Suspended:
         self._value: Any = None
         self._error: BaseException | None = None
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the operation raised, if it has ended and did."""
+        return self._error
+
     def result(self) -> Any:  # noqa: ANN401  (whatever the operation returns)
         """Return what the operation returned, or raise what it raised."""
         assert self.done, f"{self.th!r} has not finished"

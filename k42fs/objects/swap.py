@@ -101,6 +101,7 @@ class Swap:
         self._is_ending = False
         self._waiters: dict[Thread, None] = {}
         self._failure: Exception | None = None
+        self._fault: Exception | None = None  # what `committed` raised, which it must not
 
     @property
     def state(self) -> str:
@@ -277,8 +278,12 @@ class Swap:
     # End
 
     def _commit(self, th: Thread) -> None:
-        self.old.committed(th)
-        self.new.committed(th)
+        for root in (self.old, self.new):
+            try:
+                root.committed(th)
+            except Exception as exc:  # the state has moved, and callers must not wait for ever
+                self._fault = self._fault or exc
+                self.record.reason = f"committed: {exc!r}"
         self.swaps.install(self.ref, self.new)
         self._enter(th, Event.STATE_MOVED)
 
@@ -304,7 +309,10 @@ class Swap:
             self.error.__cause__ = failure  # our bug, or the implementation's: keep the traceback
 
     async def _end(self, th: Thread) -> None:
-        """Every worker has ended that is waited for: let the next swap or a pending destroy begin."""
+        """Every worker has ended that is waited for: let the next swap or a pending destroy begin.
+
+        Raises: at last, what `committed` raised: a bug, but the swap is done.
+        """
         self._is_ending = True
         self._follow(th)
         self.calls.release(th)  # those of processors that came too late to have a worker
@@ -331,6 +339,8 @@ class Swap:
             th.unblock(waiter)
         if self._callback is not None:
             self._callback(self)
+        if self._fault is not None:
+            raise self._fault
 
     async def _drop_new(self, th: Thread) -> None:
         """Destroy the new root, once the swap is over and nobody is inside it any more."""

@@ -30,6 +30,7 @@ class Board:
     is_open: bool = False
     export_fails: Exception | None = None
     import_fails: Exception | None = None
+    commit_fails: Exception | None = None
     export_waits: bool = False
     also: Callable[[Thread], Coroutine[Any, Any, Any]] | None = None  # done by `stay` before it returns
 
@@ -123,6 +124,8 @@ class Version(Rep):
 
     def committed(self, th: Thread) -> None:
         self.commits += 1
+        if self.board.commit_fails is not None:
+            raise self.board.commit_fails
 
     def cleanup(self, th: Thread) -> None:
         assert not self.board.inside.get(self.name), f"{self.name} is cleaned up under a call"

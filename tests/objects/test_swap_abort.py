@@ -16,6 +16,7 @@ from k42fs.machine.driver import Machine
 from k42fs.machine.live import Suspended
 from k42fs.machine.thread import Thread
 from k42fs.objects import COSMgr, Swap
+from k42fs.objects.workers import start_here
 from tests.objects.swap_lab import Board, SplitRoot, SwapLab, version
 
 SECOND = 10**9
@@ -83,6 +84,64 @@ def test_if_it_fails_on_an_object_that_nobody_called_nothing_has_changed_either(
     lab = SwapLab()
     lab.board.export_fails = NoSpaceError("no room")
     assert_as_it_was(lab, lab.switch(0), 0)
+
+
+@pytest.mark.parametrize("is_parked", [False, True])
+def test_live_a_commit_that_raises_is_logged_and_the_swap_ends_all_the_same(
+    caplog: pytest.LogCaptureFixture, is_parked: bool
+) -> None:
+    lab = SwapLab()
+    lab.touch(0, 1)
+    lab.board.commit_fails = KeyError("a bug")
+    stays = lab.begin(0, "stay") if is_parked else None
+    swap = lab.switch(1)
+    if stays is not None:
+        assert not swap.is_over
+        lab.open()
+        assert stays.result() == "old"
+    assert (swap.state, swap.is_done, swap.reason) == ("completed", True, "committed: KeyError('a bug')")
+    (logged,) = caplog.records
+    assert logged.getMessage().startswith("swap worker on processor ")
+    assert logged.exc_info is not None
+    assert logged.exc_info[1] is lab.board.commit_fails
+    assert {lab.call_on(vp, lab.ref, "add") for vp in range(4)} == {"new"}
+    lab.assert_settled()
+    lab.board.commit_fails = None
+    lab.assert_reclaimed()
+
+
+def test_a_commit_that_raises_ends_a_deterministic_run_after_the_swap() -> None:
+    machine = Machine(MachineConfig(processors=2))
+    cos, board = COSMgr(machine), Board(commit_fails=KeyError("a bug"))
+    ref = version(cos, "old", board).ref
+    swaps: list[Swap] = []
+
+    async def run(th: Thread) -> None:
+        await cos.call(th, ref, "add")
+        swaps.append(await cos.switch(th, ref, version(cos, "new", board, ref)))
+
+    machine.spawn(VP(0), run)
+    with pytest.raises(KeyError, match="a bug"):
+        machine.run()
+    assert (swaps[0].state, swaps[0].is_done) == ("completed", True)
+
+
+def test_live_a_worker_that_fails_after_it_was_parked_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    lab = SwapLab()
+    woken: list[Thread] = []
+
+    async def body(th: Thread) -> None:
+        woken.append(th)
+        await th.block()
+        raise KeyError("a bug")
+
+    th = lab.machine.enter(VP(0))
+    start_here(lab.machine, th, body, "worker")
+    assert not caplog.records
+    th.unblock(woken[0])
+    lab.machine.leave(th)
+    assert [record.getMessage() for record in caplog.records] == ["worker on processor 0 failed"]
+    assert not woken[0].suspended
 
 
 def test_a_part_that_fails_on_one_processor_undoes_the_swap_on_all() -> None:
