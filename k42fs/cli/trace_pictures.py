@@ -166,6 +166,7 @@ def fsck_command(recording: str, target: str | None, as_json: bool) -> None:
     """
     from k42fs.report.fsck import Check
     from k42fs.report.fsck_repair import mend
+    from k42fs.report.reader import Loss
 
     check = Check(recording)
     if target is not None:
@@ -184,7 +185,14 @@ def fsck_command(recording: str, target: str | None, as_json: bool) -> None:
             }
             for each in check.findings
         ]
-        about = {"packets": check.packets, "events": check.events, "findings": findings, "repaired": target}
+        about = {
+            "packets": check.packets,
+            "events": check.events,
+            "findings": findings,
+            "repaired": target,
+            "discarded": check.trace.loss.discarded,
+            "ended": check.trace.loss.ended,
+        }
         click.echo(json.dumps(about, indent=2))
     else:
         for finding in check.findings:
@@ -192,6 +200,8 @@ def fsck_command(recording: str, target: str | None, as_json: bool) -> None:
         places = len(check.findings)
         verdict = f"{places} place{'s' if places != 1 else ''} damaged" if places else "no damage"
         click.echo(f"{recording}: {check.packets:,} packets, {check.events:,} events can be read: {verdict}")
+        for sentence in Loss(discarded=check.trace.loss.discarded, ended=check.trace.loss.ended).sentences():
+            click.echo(f"{recording}: {sentence}")
         if target is not None:
             click.echo(f"{target}: the recording without its damage")
     if check.findings:

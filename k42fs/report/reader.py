@@ -57,6 +57,9 @@ class Loss:
     missing_packets: int = 0
     discarded: int = 0
     unknown: int = 0
+    ended: str = ""
+    """Why the recording ended before it was told to."""
+
     places: list[str] = field(default_factory=list)
 
     def note(self, place: str) -> None:
@@ -79,6 +82,8 @@ class Loss:
             said.append(f"{self.missing_packets:,} packets are missing")
         if self.discarded:
             said.append(f"{self.discarded:,} events were discarded while recording")
+        if self.ended:
+            said.append(f"the recording ended early: {self.ended}")
         if self.unknown:
             said.append(f"{self.unknown:,} events are of kinds that only a later version knows: left out")
         return said + self.places
@@ -208,6 +213,7 @@ class Trace:
         if not env or not ticks or not int(ticks[1]):
             self.loss.note("metadata is damaged: one tick is taken for a nanosecond")
             return env, NANOSECONDS
+        self.loss.ended = str(env.get("ended", "")).strip()
         return env, int(ticks[1])
 
     def _revision(self) -> int:

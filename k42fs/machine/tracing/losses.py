@@ -28,6 +28,10 @@ class Losses:
     def count(self) -> int:
         return sum(loss.count for loss in self._all.values())
 
+    def by_cpu(self) -> dict[int, int]:
+        """Return how many events each processor has lost."""
+        return {cpu: loss.count for cpu, loss in self._all.items()}
+
     def add(self, cpu: int, count: int, begin: int, end: int) -> None:
         for losses in (self._all, self._untold):
             loss = losses.setdefault(cpu, Loss(0, begin, end))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +17,12 @@ PARTS: Final = 4
 
 HOLE: Final = bytes(4096)
 """Zeros at a packet's end that are worth leaving out: a block of most file systems."""
+
+ENDED: Final = b'ended = "'
+"""In the metadata, before ENDED_BYTES of room for why a recording ended before it was told to."""
+
+ENDED_BYTES: Final = 80
+ENDED_WITHIN: Final = 1 << 14
 
 Dropped = Callable[[Stream, int, int, int], None]
 """Called with a stream, how many of its events were dropped, and the first's and last's stamps."""
@@ -82,6 +88,7 @@ class DirectoryRecording:
         self._files: dict[int, int] = {}  # stream -> descriptor
         self._parts: dict[int, deque[_Part]] = {}
         self._gone: Counter[int] = Counter()  # stream -> events dropped
+        self._lost: Mapping[int, int] = {}  # stream -> events dropped or never written
 
     def take(self, stream: Stream, packet: Packet) -> None:
         write_whole(self._file(stream), packet[1])
@@ -90,14 +97,30 @@ class DirectoryRecording:
             parts[-1].add(packet)
 
     def close(self) -> None:
-        """Close the files. What is left of a bounded stream is told how many events went before it."""
-        for fd in self._files.values():
+        """Close the files. What is left of a bounded stream is told how many events are not there."""
+        for number, parts in self._parts.items():
+            if count := self._lost.get(number, self._gone[number]):
+                for part in parts:
+                    part.set_discarded(count)
+        for number, fd in self._files.items():
+            last = os.fstat(fd).st_size - PACKET_BYTES
+            if number not in self._parts and last >= 0 and (count := self._lost.get(number, 0)):
+                os.pwrite(fd, count.to_bytes(8, "little"), last + DISCARDED_AT)
             os.close(fd)
         self._files.clear()
-        for number, count in self._gone.items():
-            for part in self._parts[number]:
-                part.set_discarded(count)
         self._gone.clear()
+
+    def end_early(self, why: str, lost: Mapping[int, int]) -> None:
+        """Say in the metadata *why* the recording ends, and at `close` in the packets what of their streams is
+        *lost*, by processor. Nothing grows by that, so a full disk takes it. Raises OSError.
+        """
+        self._lost = lost
+        said = bytes(byte for byte in why.encode("ascii", "replace") if byte not in b'"\\')[:ENDED_BYTES]
+        with (self.path / "metadata").open("r+b") as file:
+            at = file.read(ENDED_WITHIN).find(ENDED)
+            if at >= 0:
+                file.seek(at + len(ENDED))
+                file.write(said.ljust(ENDED_BYTES))
 
     def _file(self, stream: Stream) -> int:
         """Return the descriptor of the file that takes the stream's next packet."""
