@@ -10,7 +10,8 @@ thread per processor does that for the objects it owns:
 
 * an object that is just being swapped, or has an arbiter before it, is tried again later;
 * one that dies drops out;
-* one whose swap is aborted is tried again a few times, and then stays what it is and is reported.
+* one whose swap is aborted is tried again a few times, and then stays what it is and is reported;
+* one that the new code fails on stays what it is and is reported.
 
 The update is done, and its callback called, once and last, when every object of the list is accounted for.
 
@@ -233,16 +234,31 @@ class Factories:
         # An object in transition exports nothing: another one of its implementation tells, or its own swap.
         examples = {implementation_name(root): root for root in self._concerned(new) if root.exports}
         for name, root in examples.items():
-            try:
-                trial = new.make(self.cos, th, root)
-            except Exception as exc:  # whatever somebody else's module raises
-                raise ConfigError(f"make: {type(exc).__name__}: {exc}") from exc
-            made, form = kind_of(trial), agreed_type(root.exports, trial.imports)
+            trial = await self._make(th, new, root)
+            form = agreed_type(root.exports, trial.imports)
             await self.cos.swaps.retire(th, trial)
-            if made != new.kind:
-                raise ConfigError(f"make: makes a {made or type(trial).__name__}, not a {new.kind}")
             if form is None:
                 raise NotSwappableError(f"{new.kind} {name} has no form of state that {new.name} can take")
+
+    async def _make(self, th: Thread, new: Replacement, old: CObjRoot) -> CObjRoot:
+        """Make the replacement of *old*. Raises: ConfigError: it is not what it says, and is gone again."""
+        try:
+            made = new.make(self.cos, th, old)
+        except Exception as exc:  # whatever somebody else's module raises
+            raise ConfigError(f"make: {type(exc).__name__}: {exc}") from exc
+        if not isinstance(made, CObjRoot):
+            raise ConfigError(f"make: makes a {type(made).__name__}, not the root of an object")
+        if made.ref != old.ref:
+            await self.cos.destroy(th, made.ref)
+            raise ConfigError(
+                f"make: made ref {made.ref} of its own; must take ref={old.ref}, the old root's"
+            )
+        kind, name = kind_of(made), implementation_name(made)
+        if (kind, name) != (new.kind, new.name):
+            await self.cos.swaps.retire(th, made)
+            wrong = f"a {kind or type(made).__name__}" if kind != new.kind else f"the implementation {name!r}"
+            raise ConfigError(f"make: makes {wrong}, not {new.name!r} of {new.kind}")
+        return made
 
     async def _update_part(
         self, th: Thread, update: Update, part: deque[Ref], callback: Callable[[Update], object] | None
@@ -271,7 +287,8 @@ class Factories:
         tries[ref] = tries.get(ref, 0) + 1
         try:
             root = cos.swaps.settled_root(ref)
-            swap = await cos.swaps.switch(th, ref, new.make(cos, th, root))
+            assert isinstance(root, CObjRoot), f"ref {ref} was an object's"
+            swap = await cos.swaps.switch(th, ref, await self._make(th, new, root))
             await swap.wait(th)
         except DeletedObjectError:
             update.dropped += 1
@@ -279,8 +296,9 @@ class Factories:
             if tries[ref] < (TRIES_MAX if isinstance(exc, InTransitionError) else ABORTS_MAX):
                 return False
             update.failures.append(str(exc))
-        except K42Error as exc:
-            update.failures.append(str(exc))
+        except Exception as exc:  # the others have their turn, whatever the new code did to this one
+            text = str(exc) if isinstance(exc, K42Error) else f"{type(exc).__name__}: {exc}"
+            update.failures.append(text)
         else:
             update.replaced += 1
         return True

@@ -104,6 +104,7 @@ class Stranger(Rep):
 
 
 class Loner(SharedCounter):
+    implementation: ClassVar[str] = "x"
     imports = frozenset()
 
 
@@ -117,6 +118,12 @@ def refusals() -> list[tuple[Replacement, type[Exception], str]]:
     def broken(cos: COSMgr, th: Thread, old: CObjRoot) -> CObjRoot:
         raise LookupError("nothing here")
 
+    def apart(cos: COSMgr, th: Thread, old: CObjRoot) -> CObjRoot:
+        return SingleRepRoot(cos, Second(cos, th.vp, 0))
+
+    def bare(cos: COSMgr, th: Thread, old: CObjRoot) -> object:
+        return Second(cos, th.vp, 0)
+
     return [
         (second(1), ConfigError, "has version 1, the next is 2"),
         (second(3), ConfigError, "has version 1, the next is 2"),
@@ -128,10 +135,13 @@ def refusals() -> list[tuple[Replacement, type[Exception], str]]:
             "LookupError: nothing here",
         ),
         (Replacement(kind="Counter", name="x", version=2, make=loner), NotSwappableError, "no form of state"),
+        (replace(second(), make=apart), ConfigError, "must take ref="),
+        (replace(second(), make=bare), ConfigError, "makes a Second, not the root"),  # type: ignore[arg-type]
+        (replace(second(), name="other"), ConfigError, "makes the implementation 'second', not 'other'"),
     ]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(9))
 def test_an_update_that_does_not_fit_changes_nothing(number: int) -> None:
     new, error, said = refusals()[number]
     lab = Lab()
@@ -145,6 +155,44 @@ def test_an_update_that_does_not_fit_changes_nothing(number: int) -> None:
     assert lab.cos.swaps.statistics()["started"] == 0
     lab.sweep(8)
     assert (lab.cos.statistics()["live"], lab.cos.pending) == (1, 0)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_an_object_that_the_new_code_fails_on_is_reported_and_the_others_are_replaced(
+    live: bool, is_apart: bool
+) -> None:
+    machine = Machine(MachineConfig(processors=2), live=live)
+    cos = COSMgr(machine)
+    refs = [SingleRepRoot(cos, SharedCounter(cos, VP(0), 5)).ref for _ in range(4)]
+
+    def make(cos: COSMgr, th: Thread, old: CObjRoot) -> CObjRoot:
+        calls.append(old.ref)
+        if len(calls) != 3:  # the first is the trial
+            return make_second(cos, th, old)
+        if is_apart:
+            return SingleRepRoot(cos, Second(cos, th.vp, 0))
+        raise ValueError("boom")
+
+    calls: list[Ref] = []
+    done: list[Update] = []
+
+    async def run(th: Thread) -> None:
+        done.append(await cos.factories.update(th, replace(second(), make=make)))
+        await done[0].wait(th)
+
+    if live:
+        th = machine.enter(VP(0))
+        machine.drive(run(th))
+        machine.leave(th)
+    else:
+        machine.spawn(VP(0), run)
+        machine.run()
+    assert (done[0].replaced, len(done[0].failures)) == (3, 1)
+    assert ("must take ref=" if is_apart else "ValueError: boom") in done[0].failures[0]
+    assert implementations(cos) == {"second": 3, "shared": 1}
+    assert not cos.factories.under_way
+    assert cos.swaps.statistics()["started"] == len(refs) - 1
 
 
 @pytest.mark.parametrize("seed", range(8))
