@@ -16,7 +16,7 @@ from k42fs.report.filters import Source
 from k42fs.report.names import LockName
 from k42fs.report.reader import TraceError
 from k42fs.report.requests import Request, requests
-from k42fs.report.tables import Column, Report, Table, count
+from k42fs.report.tables import Column, Report, Table, count, wrapped
 
 WANTED: Final = (
     "clust_obj_call",
@@ -170,7 +170,9 @@ def tree_report(source: Source, unique: int | None) -> Report:
         _in_ns(top, ns)
     unit = "cycles" if source.has_model else "ns"
     text = "\n".join((head, *_lines(top, top.began, unit))) + "\n"
-    return Report([Table("tree", columns, rows)], text)
+    return Report(
+        [Table("tree", columns, rows)], text, narrow=lambda width: _narrow(head, top, unit, text, width)
+    )
 
 
 def _in_ns(node: Node, ns: Callable[[int], int]) -> None:
@@ -197,6 +199,26 @@ COLUMNS: Final = (
 def _lines(top: Node, began: int, unit: str) -> Iterator[str]:
     yield f"{'at':>12} {unit:>12} {'self':>12} {'misses':>7} {'in them':>9}  vp"
     yield from _node(top, began, "", "")
+
+
+def _narrow(head: str, top: Node, unit: str, text: str, width: int) -> str:
+    """Return *text* in lines of *width*: fewer columns, details below what they are of."""
+    if max(map(len, text.splitlines())) <= width:
+        return text
+    digits = len(f"{top.cycles:,}")
+    size = max(digits, len(unit))
+
+    def lines(node: Node, before: str, under: str) -> Iterator[str]:
+        numbers = f"{node.began - top.began:{size},d} {node.cycles:{size},d} {node.misses:6,d}  "
+        yield f"{numbers}{before}{node.what}"
+        rest = " " * len(numbers) + under + ("│    " if node.inside else "     ")
+        yield from wrapped(node.detail, width, rest, rest)
+        for each in node.inside:
+            last = each is node.inside[-1]
+            yield from lines(each, under + ("└─ " if last else "├─ "), under + ("   " if last else "│  "))
+
+    title = f"{'at':>{size}} {unit:>{size}} misses"
+    return "\n".join([*wrapped(head, width, "", "  "), title, *lines(top, "", "")]) + "\n"
 
 
 def _node(node: Node, began: int, before: str, under: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from k42fs.report.tables import Column, Report, Table, count, microseconds
 
 SHOWN: Final = 10
 DEPTH: Final = 3
+CALLERS_AT: Final = 56
 LONGEST_SECONDS: Final = 1
 
 Chain = tuple[int, ...]
@@ -84,7 +85,22 @@ def chains_report(source: Source) -> Report:
         )
         for chain, waits in _worst(found, "time")
     ]  # fmt: skip
-    return Report([Table("chains", COLUMNS, rows)], "\n".join(_text(found, source)) + "\n")
+    lines = list(_text(found, source))
+    return Report(
+        [Table("chains", COLUMNS, rows)],
+        "\n".join(lines) + "\n",
+        narrow=lambda width: "".join(f"{each}\n" for line in lines for each in _fitting(line, width)),
+    )
+
+
+def _fitting(line: str, width: int) -> list[str]:
+    """Return *line*, if it is too wide then with the lock, or each caller, below."""
+    if len(line) <= width:
+        return [line]
+    if not line.startswith(" " * CALLERS_AT):
+        return [line[:CALLERS_AT].rstrip(), f"        {line[CALLERS_AT:].strip()}"]
+    callers = line.split(" <- ")
+    return [f"    {'<- ' if index else ''}{caller.strip()}" for index, caller in enumerate(callers)]
 
 
 def _worst(found: dict[Chain, Waits], by: str) -> list[tuple[Chain, Waits]]:
@@ -99,7 +115,7 @@ def _text(found: dict[Chain, Waits], source: Source) -> Iterator[str]:
             worst = max(waits.locks.values(), key=lambda each: each.time)
             yield _line(waits, source) + f"   {worst.lock}"
             callers = " <- ".join(source.names.site(site) for site in chain)
-            yield f"{'':>56}{callers or '(no callers recorded)'}"
+            yield f"{'':>{CALLERS_AT}}{callers or '(no callers recorded)'}"
             if len(waits.locks) > 1:
                 for lock, each in sorted(waits.locks.items(), key=lambda item: -item[1].time):
                     yield f"{'':>58}{_seconds(each.time, source)},{each.count},{each.spins},{lock}"
@@ -109,7 +125,7 @@ def _text(found: dict[Chain, Waits], source: Source) -> Iterator[str]:
 def _line(waits: Waits, source: Source) -> str:
     return (
         f"{_seconds(waits.time, source):>13} {waits.count:7d} {waits.spins:9d} "
-        f"{_seconds(waits.max, source):>13} {waits.pid:#7x}"
+        f"{_seconds(waits.max, source):>13} {waits.pid:7d}"
     )
 
 

@@ -40,6 +40,13 @@ def lock_stat(locks: Sequence[Totals], site: Site, nanoseconds: Nanoseconds) -> 
     return "\n".join(lines) + "\n"
 
 
+def fitting(text: str, width: int) -> str:
+    """Return the file *text* where a terminal is wide enough for it, else how to see it."""
+    if width >= WIDTH:
+        return text
+    return f"(lock_stat's file, {WIDTH} columns wide, goes to files and pipes: | less -S)\n"
+
+
 def _lock(lock: Totals, site: Site, nanoseconds: Nanoseconds) -> Iterator[str]:
     name = lock.name[: NAME_SHOWN - 1]
     has_readers = bool(lock.read.held.count or lock.read.acquisitions)

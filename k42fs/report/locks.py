@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from k42fs.report.filters import Source
-from k42fs.report.lock_stat import lock_stat
+from k42fs.report.lock_stat import fitting, lock_stat
 from k42fs.report.names import LockName
 from k42fs.report.tables import Column, Report, Table, count, microseconds
 
@@ -188,9 +188,10 @@ def locks_report(source: Source, by: str = "time", objects: bool = False) -> Rep
     locks = lock_totals(source)
     classes = ordered(by_class(locks), by)
     instances = ordered(by_object(locks), by)
-    text = lock_stat(instances if objects else classes, source.names.site, source.trace.nanoseconds)
+    shown = instances if objects else classes
+    text = lock_stat(shown, source.names.site, source.trace.nanoseconds)
     tables = [_table("locks", classes, source), _table("objects", instances, source)]
-    return Report(tables, text, screen=_worst(instances, source))
+    return Report(tables, text, screen=_worst(shown, source), narrow=lambda width: fitting(text, width))
 
 
 def _worst(locks: list[Totals], source: Source) -> Table:
@@ -245,8 +246,8 @@ SCREEN: Final = (
     Column("contentions", "waits", count),
     Column("waited_ns", "waited", microseconds),
     Column("max_ns", "longest", microseconds),
-    Column("waiter", "most waits at", left=True),
-    Column("holder", "while held at", left=True),
+    Column("waiter", "most waits at", left=True, below=True),
+    Column("holder", "while held at", left=True, below=True),
 )
 COLUMNS: Final = (
     Column("class_name", "class name", left=True),

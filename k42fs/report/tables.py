@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from textwrap import wrap
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -47,7 +48,8 @@ def microseconds(value: object) -> str:
 class Column:
     """One column: its key in JSON and CSV, its title in text, how its values are shown.
 
-    One that is `spare` is left out of text that is not wide enough for all.
+    One that is `spare` is left out of text that is not wide enough for all. One that goes `below` is then on a
+    line of its own under its row, so that call sites and paths stay whole.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Column:
     show: Callable[[Any], str] = plain
     left: bool = False
     spare: bool = False
+    below: bool = False
 
 
 @dataclass(slots=True)
@@ -82,6 +85,9 @@ class Report:
     screen: Table | None = None
     """What a terminal shows before the text: the answer in short, where the text's format is wide or long."""
 
+    narrow: Callable[[int], str] | None = None
+    """Gives `text` for a terminal of so many columns."""
+
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader of the text: what was left out, what is missing from the recording."""
 
@@ -108,13 +114,17 @@ def as_text(report: Report, width: int | None = None, colour: bool = False) -> s
             console.print()
         _print(console, table)
     drawn = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
-    return drawn if report.text is None else f"{drawn}\n{report.text}" if drawn else report.text
+    text = report.text if report.narrow is None or width is None else report.narrow(width)
+    return drawn if text is None else f"{drawn}\n{text}" if drawn else text
 
 
 def _print(console: Console, table: Table) -> None:
     if table.title:
         console.print(Text(table.title, style="bold"))
-    if table.rows:
+    if table.rows and (lines := _in_two_lines(table, console.width)):
+        for index, line in enumerate(lines):
+            console.print(Text(line, style="" if index else "bold"), soft_wrap=True)
+    elif table.rows:
         width = console.width
         drawn, least = _rich(table, width)
         console.width = max(width, least)  # wider than the screen, if it must be: no digit is ever cut off
@@ -148,6 +158,51 @@ def _rich(table: Table, width: int) -> tuple[RichTable, int]:
     for row in zip(*(cells for _, cells in columns), strict=True):
         drawn.add_row(*map(Text, row))
     return drawn, least
+
+
+def _in_two_lines(table: Table, width: int) -> list[str]:
+    """Return the lines of *table*, its heads first, what goes below under each row; nothing if all fits beside."""
+    rows = table.rows[: table.limit]
+    columns = [
+        (column, [column.show(row[index]) for row in rows]) for index, column in enumerate(table.columns)
+    ]
+    if sum(map(_width, columns)) - 2 <= width or not any(column.below for column, _ in columns):
+        return []
+    beside = [each for each in columns if not each[0].below]
+    widths = [_width(each) - 2 for each in beside]
+    room = max(width - sum(widths[1:]) - 2 * (len(widths) - 1), len(beside[0][0].title))
+    widths[0] = min(widths[0], room)
+
+    def line(cells: Sequence[str]) -> str:
+        blanks = (" " * (size - cell_len(cell)) for size, cell in zip(widths, cells, strict=True))
+        padded = zip(beside, cells, blanks, strict=True)
+        return "  ".join(
+            cell + blank if each.left else blank + cell for (each, _), cell, blank in padded
+        ).rstrip()
+
+    lines = [line([column.title for column, _ in beside])]
+    for index in range(len(rows)):
+        cells = [texts[index] for _, texts in beside]
+        if cell_len(cells[0]) > widths[0]:
+            lines.append(cells[0])
+            cells[0] = ""
+        lines.append(line(cells))
+        for column, texts in columns:
+            if column.below and texts[index]:
+                lines += wrapped(texts[index], width, f"    {column.title} ", "      ")
+    return lines
+
+
+def wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
+    """Return *text* after *first* in lines of *width*, the others after *rest*; no word is torn."""
+    return wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _width(column: tuple[Column, list[str]]) -> int:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from k42fs.report.call_tree import tree_report
+from k42fs.report.tables import as_text
 from tests.machine.tracing.lab import HandTrace
-from tests.report.lab import call, request, run, said
+from tests.report.lab import call, request, run, said, source
 
 TREE, DIR = 7, 8
 LOOKUP, WALK, CREATE = 1, 2, 3
@@ -139,3 +141,19 @@ def test_without_requests_there_is_no_tree_but_a_sentence(recording: Path) -> No
     result = run("calls", "--tree", recording)
     assert result.exit_code == 1
     assert "no whole request" in result.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_tree_fits_a_narrow_screen_with_its_words_whole(tmp_path: Path, width: int) -> None:
+    recording = in_a_request(named(tmp_path / "t"))
+    text = as_text(tree_report(source(recording), 42), width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1:4] == [
+        "    at cycles misses",
+        "     0  9,000      0  lookup (1,a)",
+        "                      │    OK",
+    ]
+    assert " 2,400    400      0        └─ lock 0x10" in lines
+    for words in ("waited 400, held at", "dir.py:9 create", "taken at", "dir.py:2 lookup"):
+        assert words in " ".join(text.replace("│", " ").split())

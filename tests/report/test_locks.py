@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from k42fs.report.lock_chains import chains_report
+from k42fs.report.locks import locks_report
+from k42fs.report.tables import as_text
 from tests.machine.tracing.lab import HandTrace
-from tests.report.lab import run, said
+from tests.report.lab import run, said, source
 
 LOCK, OTHER = 0x1000, 0x2000
 
@@ -155,11 +158,11 @@ def test_chains_are_k42s_three_tables(tmp_path: Path) -> None:
     assert lines[:8] == [
         "Top contended locks by time",
         "         time   count      spin      max time     pid   lock",
-        "  0.000010000       2       103   0.000006000    0x2a   DirObject /a.dirlock",
+        "  0.000010000       2       103   0.000006000      42   DirObject /a.dirlock",
         " " * 56 + "dir.py:118 lookup <- tree.py:64 walk <- fuse.py:31 lookup",
         " " * 58 + "0.000006000,1,100,DirObject /a.dirlock",
         " " * 58 + "0.000004000,1,3,BLock.dirlock",
-        "  0.000007000       1         1   0.000007000    0x2a   BLock.dirlock",
+        "  0.000007000       1         1   0.000007000      42   BLock.dirlock",
         " " * 56 + "dir.py:200 create",
     ]
     firsts = [lines[lines.index(f"Top contended locks {by}") + 2].split()[0] for by in ORDERS]
@@ -167,3 +170,29 @@ def test_chains_are_k42s_three_tables(tmp_path: Path) -> None:
 
 
 ORDERS = ("by time", "by count", "by longest wait")
+
+
+@pytest.mark.parametrize("width", [40, 50])
+def test_a_narrow_screen_shows_whole_call_sites_and_nothing_wider(recording: Path, width: int) -> None:
+    for objects, name in ((False, "DirObject.dirlock"), (True, "DirObject /a.dirlock")):
+        text = as_text(locks_report(source(recording), "time", objects), width, colour=True)
+        assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= max(width, 75)
+        assert re.search(rf"^{name}\s", text, re.MULTILINE)
+        assert re.search(r"most waits at dir.py:\d \w+\n", text)
+        assert "lock_stat version" not in text
+        assert "lock_stat version" in as_text(
+            locks_report(source(recording), "time", objects), 221, colour=True
+        )
+
+
+def test_chains_on_a_narrow_screen_have_a_caller_a_line(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t")
+    callers = [f"{'servers/directory' * 2}.py:{line} Directory.create" for line in (1, 2, 3)]
+    trace.event(0, 0, "clust_obj_object_name", 7, "DirObject", "/a/long/path/of/a/directory")
+    trace.event(0, 0, "lock_lock_name", LOCK, 7, "dirlock", "BLock")
+    trace.event(0, 20, "lock_contend_block", LOCK, 100, 6_000, *callers, 0, -1)
+    trace.close()
+    lines = as_text(chains_report(source(tmp_path / "t")), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f"    <- {callers[1]}" in lines
+    assert "        DirObject /a/long/path/of/a/directory.dirlock" in lines

@@ -90,3 +90,31 @@ def test_no_digit_is_cut_off_and_no_word_torn_however_narrow_the_screen(width: i
     assert "getxattr" in text
     for index in range(6):
         assert f"1,000,000,00{index}" in text
+
+
+def test_what_goes_below_is_whole_on_a_line_of_its_own() -> None:
+    columns = (
+        Column("lock", "lock", left=True),
+        Column("waits", "waits", count),
+        Column("site", "most waits at", left=True, below=True),
+    )
+    site = "servers/directory.py:107 Directory.create_with_a_long_name"
+    rows = [("DirObject /proj/build.dirlock", 1177, site), ("x" * 60, 2, ""), ("short", 3, "a.py:1 f")]
+    table = Table("worst", columns, list(rows), limit=3)
+    assert as_text(Report([table]), 64).splitlines() == [
+        f"{'lock':57}  waits",
+        f"{'DirObject /proj/build.dirlock':57}  1,177",
+        "    most waits at servers/directory.py:107",
+        "      Directory.create_with_a_long_name",
+        "x" * 60,
+        f"{'':57}      2",
+        f"{'short':57}      3",
+        "    most waits at a.py:1 f",
+    ]
+    assert len(as_text(Report([table])).splitlines()) == 4
+
+
+def test_a_text_of_its_own_can_fit_the_terminal() -> None:
+    report = Report([], "a long text\n", narrow=lambda width: f"at most {width}\n")
+    assert as_text(report) == "a long text\n"
+    assert as_text(report, 80) == "at most 80\n"
