@@ -231,16 +231,21 @@ class Interposition:
     async def attach(self, th: Thread, arbiter: Arbiter, wanted: Wanted) -> Attachment:
         """Put *arbiter* before all objects that are *wanted*, now and later.
 
-        Raises, if one object is wanted: DeletedObjectError, InTransitionError, NotSupportedError.
+        Raises, if one of the refs wanted cannot be captured, and then nothing is:
+            DeletedObjectError, InTransitionError, NotSupportedError.
         """
         attachment = Attachment(arbiter, wanted)
         await self._lock.acquire(th)
         try:
-            for ref in sorted(wanted.refs):
-                await self.adopt(
-                    th, Ref(ref)
-                )  # arbiters lie before each object in the order of their attachment
-                await self._capture(th, Ref(ref), attachment)
+            try:
+                for ref in sorted(wanted.refs):
+                    # Arbiters lie before each object in the order of their attachment.
+                    await self.adopt(th, Ref(ref))
+                    await self._capture(th, Ref(ref), attachment)
+            except K42Error:
+                attachment.is_released = True
+                await self._uncapture_all(th, attachment)
+                raise
             self._list(attachment, is_attached=True)
             if self.is_general:
                 for root in self.cos.objects():
@@ -264,11 +269,14 @@ class Interposition:
             if not attachment.is_released:
                 attachment.is_released = True
                 self._list(attachment, is_attached=False)
-            for ref, arbiter in list(attachment.captured.items()):
-                if arbiter is not None:
-                    await self._uncapture(th, ref, arbiter)
+            await self._uncapture_all(th, attachment)
         finally:
             self._lock.release(th)
+
+    async def _uncapture_all(self, th: Thread, attachment: Attachment) -> None:
+        for ref, arbiter in list(attachment.captured.items()):
+            if arbiter is not None:
+                await self._uncapture(th, ref, arbiter)
 
     def _list(self, attachment: Attachment, is_attached: bool) -> None:
         (self.attachments.append if is_attached else self.attachments.remove)(attachment)
