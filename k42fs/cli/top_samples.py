@@ -18,12 +18,16 @@ ROWS: Final = 60
 
 PIECE_BYTES: Final = 1 << 16
 NS: Final = 1e9
+LEAST_SECONDS: Final = 1e-5
+"""Virtual seconds in a second of wall time that shares are of, at least. The machine's time passes only while it
+works: of the half microsecond in which an idle mount answered one request, its processor was busy throughout."""
 
 Row = dict[str, Any]
 
 
 class ProcessorRow(NamedTuple):
-    """One processor in one interval. Shares are of 1: of the machine's virtual time, of references, of busy time."""
+    """One processor in one interval. Shares are of 1: of the machine's virtual time (or of LEAST_SECONDS, if less
+    passed), of references, of busy time."""
 
     vp: int
     utilisation: float
@@ -139,11 +143,15 @@ def interval(before: Mapping[str, Any], now: Mapping[str, Any]) -> Interval:
     ]
     calls = ((name, _more(count, before["calls"].get(name, 0))) for name, count in now["calls"].items())
     cycles = _more(now["now_cycles"], before["now_cycles"])
+    least = now["mhz"] * 1e6 * LEAST_SECONDS * seconds
     old = {row["vp"]: row for row in before["per_processor"]}
     return Interval(
         seconds=seconds,
         now=now,
-        processors=[_processor(row, old.get(row["vp"], {}), cycles, seconds) for row in now["per_processor"]],
+        processors=[
+            _processor(row, old.get(row["vp"], {}), max(cycles, least), seconds)
+            for row in now["per_processor"]
+        ],
         requests=rate("requests"),
         by_request=sorted((item for item in by_request if item[1]), key=lambda item: (-item[1], item[0])),
         refused=rate("refused"),
@@ -183,12 +191,12 @@ def _lock(row: Row, seconds: float) -> Row:
     }
 
 
-def _processor(now: Row, before: Row, cycles: int, seconds: float) -> ProcessorRow:
+def _processor(now: Row, before: Row, cycles: float, seconds: float) -> ProcessorRow:
     more = {key: _more(value, before.get(key, 0)) for key, value in now.items() if key != "vp"}
     busy, references = more["busy_cycles"], more["references"]
     return ProcessorRow(
         now["vp"],
-        min(busy / cycles, 1.0) if cycles else 0.0,
+        min(busy / cycles, 1.0),
         more["operations"] / seconds,
         more["calls"] / seconds,
         more["misses"] / references if references else 0.0,

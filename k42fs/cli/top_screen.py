@@ -41,7 +41,7 @@ HELP: Final = (
     ("?", "this help, and back"),
     ("", ""),
     ("60% 481/s", "busy share of the machine's virtual time, up to the furthest"),
-    ("", "processor; requests per second"),
+    ("", "processor, or of 10 us a second if less passed; requests per second"),
     ("70%w", "share of busy time spent waiting for locks"),
     ("machine", "virtual time that passed per second of wall time"),
     ("waited", "cycles waited for its locks per second, of all processors together"),
@@ -246,6 +246,9 @@ def _table(
     is_chosen = is_live and name == state.table
     if is_chosen:
         state.follow(rows)
+    if not rows:
+        head = Text(f"{name.upper()}  ", "bold cyan").append(EMPTY[name], "not bold dim default")
+        return Group(_cut(head, width), *(Text() for _ in range(lines if is_live else 0)))
     first = max(0, state.selected - lines + 1) if is_chosen else 0
     order = state.sort_of(name)[0]
     table = Table(
@@ -264,9 +267,6 @@ def _table(
         style = "reverse" if is_chosen and at == state.selected else ""
         table.add_row(*(Text(column.text(row), overflow="ellipsis") for column in COLUMNS[name]), style=style)
     missing = lines - len(rows[first : first + lines])
-    if not rows:
-        table.add_row(Text(EMPTY[name], "dim"))
-        missing -= 1
     for _ in range(missing if is_live else 0):
         table.add_row("")
     return table

@@ -131,4 +131,4 @@ def text_of(row: Row) -> str:
     where = ranges(row["processors"]) or "none"
     served = f"{row['before']} -> {row['implementation']}" if event == "swapped" else row["implementation"]
     name = visible(f"{row['object']} {row['path']}".rstrip())
-    return f"{sign}{name:40}  {served:20}  ref {row['ref']:#x}  home {row['home_processor']}  on {where}"
+    return f"{sign}{name:32}  {served:12}  ref {row['ref']:#x}  home {row['home_processor']}  on {where}"
