@@ -79,15 +79,16 @@ class KnownNames:
 
     def path(self, file: FSFile) -> bytes:
         """Return the path of *file* in its server; empty where nobody has come by all of it."""
-        names: list[bytes] = []
+        path, known, depth = b"", self._at, 0
         here = file
         while here.parent is not here:
-            directory, name = self.last(here)
-            if directory is None or len(names) > DEPTH_MAX:
+            place = known.get(here.ino)
+            if place is None or depth > DEPTH_MAX:
                 return b""
-            names.append(name)
-            here = directory
-        return b"/" + b"/".join(reversed(names))
+            here, name = place
+            path = b"/" + name + path
+            depth += 1
+        return path or b"/"
 
     def describe(self, file: FSFile) -> str:
         """Return the path of *file*, or its number."""

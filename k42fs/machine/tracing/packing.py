@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from struct import Struct
 from typing import Final
 
@@ -18,6 +17,8 @@ STAMP_MASK: Final = (1 << STAMP_BITS) - 1
 LENGTH_SHIFT: Final = 24
 ID_MASK: Final = (1 << LENGTH_SHIFT) - 1
 
+_UNPACK: Final = tuple(Struct(f"<{count}Q").unpack for count in range(MAX_WORDS))
+
 
 def header(stamp: int, length: int, event_id: int) -> int:
     """Return an event's first word; of *stamp* its low 32 bits."""
@@ -29,7 +30,7 @@ def split_header(word: int) -> tuple[int, int, int]:
     return word >> STAMP_BITS, word >> LENGTH_SHIFT & MAX_WORDS, word & ID_MASK
 
 
-def text_words(text: str | bytes, room: int) -> list[int]:
+def text_words(text: str | bytes, room: int) -> tuple[int, ...]:
     """Return inline text as words: NUL-terminated, the rest of the last word zero.
 
     A NUL within it would end it, so it becomes "\\0"; what does not fit in *room* words is cut, and "..." says so.
@@ -41,12 +42,7 @@ def text_words(text: str | bytes, room: int) -> list[int]:
     if len(raw) > limit:
         raw = raw[: limit - 3] + b"..."
     words = len(raw) // WORD_BYTES + 1
-    return list(_whole_words(words).unpack(raw.ljust(words * WORD_BYTES, b"\0")))
-
-
-@cache
-def _whole_words(count: int) -> Struct:
-    return Struct(f"<{count}Q")
+    return _UNPACK[words](raw.ljust(words * WORD_BYTES, b"\0"))
 
 
 def words_text(words: Sequence[int]) -> str:
