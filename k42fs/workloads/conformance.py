@@ -179,7 +179,10 @@ class _Site:
             self.machine.spawn(VP(vp), self.cos.daemon, 100_000, daemon=True)
 
     async def call(self, th: Thread, method: str, *args: object) -> Any:  # noqa: ANN401
-        return await self.cos.call(th, self.tree.ref, method, *args)
+        answer = await self.cos.call(th, self.tree.ref, method, *args)
+        if th.held:
+            raise NotConformingError(f"{method} has returned and still holds {th.held!r}")
+        return answer
 
     async def client(self, th: Thread, seed: int) -> None:
         """Make, write, read back, move, link and remove files, in a place of one's own and in one of all."""

@@ -13,6 +13,7 @@ from k42fs.cli.main import cli
 from k42fs.errors import ConfigError
 from k42fs.ids import VP
 from k42fs.machine.layout import Kind as MemoryKind
+from k42fs.machine.locks import FairBLock
 from k42fs.machine.thread import Thread
 from k42fs.objects import COSMgr, SingleRepRoot
 from k42fs.objects.factory import Replacement, load_replacement
@@ -86,6 +87,19 @@ class Loser(ServerFile):
         await super().import_state(th, state._replace(clients=set()), kind)
 
 
+class Clinging(ServerFile):
+    """Keeps a lock when the last name goes."""
+
+    implementation = "clinging"
+
+    async def lose_name(self, th: Thread, *args: Any, **kw: Any) -> None:  # noqa: ANN401
+        await super().lose_name(th, *args, **kw)
+        if not self.file.nlink:
+            await FairBLock(self.tree.machine, self.addr, name="kept", owner=self, spans_calls=True).acquire(
+                th
+            )
+
+
 class Leaky(DirObject):
     """Takes memory at each removal and gives none back."""
 
@@ -107,6 +121,7 @@ def quiet(_name: str, _done: int, _of: int) -> None:
         (Careless, "at once"),
         (Closed, "forms"),
         (Loser, "swapped in"),
+        (Clinging, "storm"),
         (Leaky, "memory"),
     ],
 )
