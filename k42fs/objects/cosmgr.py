@@ -292,10 +292,10 @@ class COSMgr:
             await rep.round(th)
         finally:
             rep.busy = False
+        await self.swaps.retire_rest(th)
         token = self.token
         token.turns_since_pass += 1
-        if token.turns_since_pass > token.turns_since_pass_max:
-            token.turns_since_pass_max = token.turns_since_pass
+        token.turns_since_pass_max = max(token.turns_since_pass_max, token.turns_since_pass)
         if token.turns_since_pass == STALL_FACTOR * len(self.ring):
             self._token_stalls += 1
 
@@ -357,8 +357,8 @@ class COSMgr:
 
     @property
     def pending(self) -> int:
-        """Destroyed objects whose refs are not free yet. While there are none, daemons may rest."""
-        return self.table.live - 1 - (self._created - self._destroyed)
+        """Destroyed objects whose refs are not free yet, and roots that await one. If none, daemons may rest."""
+        return self.table.live - 1 - (self._created - self._destroyed) + len(self.swaps.to_retire)
 
     def stalled_by(self) -> str | None:
         """Say what holds up the token, if it has not moved for eight turns of every daemon."""

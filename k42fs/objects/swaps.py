@@ -80,7 +80,7 @@ class Swaps:
         self.waiting: dict[int, Swap] = {}
         self.started = self.completed = self.aborted = self.refused = 0
         self._watched_until: int | None = None
-        self._to_retire: deque[CObjRoot] = deque()
+        self.to_retire: deque[CObjRoot] = deque()  # for which there was no ref
 
     async def switch(
         self,
@@ -227,13 +227,17 @@ class Swaps:
 
     async def retire(self, th: Thread, root: CObjRoot) -> None:
         """Destroy *root*, which is in no entry, when nobody can be using it; later, if there is no ref for it now."""
-        self._to_retire.append(root)
-        while self._to_retire:
-            first = self._to_retire.popleft()
+        self.to_retire.append(root)
+        await self.retire_rest(th)
+
+    async def retire_rest(self, th: Thread) -> None:
+        """Destroy the roots that no ref was found for, as far as there are refs by now."""
+        while self.to_retire:
+            first = self.to_retire.popleft()
             try:
                 await self.cos.bury(th, first)
             except RefsExhaustedError:
-                self._to_retire.append(first)
+                self.to_retire.append(first)
                 return
 
     def ended(self, th: Thread, swap: Swap) -> None:

@@ -56,10 +56,6 @@ class TransferType(IntEnum):
     DIR_CANONICAL = 20
     FILE_CANONICAL = 22
     CACHE_CANONICAL = 24
-    FREE_LIST = 26
-    NUMBERS = 28
-    BUDGET = 30
-    STATS = 32
 
 
 TransferTypes = frozenset[TransferType]
