@@ -170,7 +170,7 @@ def interval(before: Mapping[str, Any], now: Mapping[str, Any]) -> Interval:
         locks=[_lock(row, seconds) for row in now["locks"]],
         lines=[
             {
-                **{key: row[key] for key in ("object", "ref", "field", "address", "vps")},
+                **{key: row[key] for key in ("object", "ref", "path", "field", "address", "vps")},
                 "transfers_s": row["more_transfers"] / seconds,
             }
             for row in now["lines"]

@@ -99,7 +99,7 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
         Column("longest", _rate("max_wait_cycles")),
     ),
     "lines": (
-        Column("line", lambda row: visible(f"{row['object']}.{row['field']}")),
+        Column("line", lambda row: f"{_name(row)}.{row['field']}"),
         Column("address", lambda row: f"{row['address']:x}"),
         Column("moved", _rate("transfers_s")),
         VPS,

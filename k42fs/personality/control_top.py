@@ -18,15 +18,17 @@ from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import Ref
+from k42fs.personality.file_paths import FilePaths
 from k42fs.personality.live_objects import (
     implementation_of,
     label_of,
     members,
-    path_of,
     ref_of,
 )
+from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
+    from k42fs.objects.translation import MissHandler
     from k42fs.personality.face import Face
 
 TOP_ROWS_MAX: Final = 1000
@@ -74,8 +76,9 @@ class Looks:
             seen.reset_at = machine.reset_at
             seen.locks, seen.lines = {}, {}
         heats: dict[object, Heat] = {}
+        paths = FilePaths(face)
         locks = self._locks(rows, heats, seen)
-        lines = self._lines(rows, heats, seen) if machine.model == "full" else []
+        lines = self._lines(rows, heats, seen, paths) if machine.model == "full" else []
         objects = face.cos.statistics()
         return {
             "time_ns": time.monotonic_ns(),
@@ -95,7 +98,7 @@ class Looks:
             "calls": everything["calls"],
             "locks": locks,
             "lines": lines,
-            "hot": [self._about(heat) for heat in _hottest(heats.values(), rows)],
+            "hot": [self._about(heat, paths) for heat in _hottest(heats.values(), rows)],
         }
 
     def _locks(self, rows: int, heats: dict[object, Heat], seen: Seen) -> list[Row]:
@@ -149,7 +152,7 @@ class Looks:
             for more, count, kind, name in nlargest(rows, changed)
         ]
 
-    def _lines(self, rows: int, heats: dict[object, Heat], seen: Seen) -> list[Row]:
+    def _lines(self, rows: int, heats: dict[object, Heat], seen: Seen, paths: FilePaths) -> list[Row]:
         machine = self._face.machine
         before, seen.lines = seen.lines, {}
         changed = []
@@ -165,7 +168,8 @@ class Looks:
         return [
             {
                 "object": (label := machine.memory.describe(addr))[0],
-                "ref": ref_of(machine.memory.owner_at(addr)),
+                "ref": ref_of(owner := machine.memory.owner_at(addr)),
+                "path": paths.of_file(owner) if isinstance(owner, FSFile) else paths.of(self._root(owner)),
                 "field": label[1],
                 "address": item.line * machine.config.line_bytes,
                 "transfers": item.transfers,
@@ -174,6 +178,9 @@ class Looks:
             }
             for more, item, addr in nlargest(rows, changed, key=lambda row: (row[0], row[2]))
         ]
+
+    def _root(self, owner: object) -> MissHandler | None:
+        return self._face.cos.root_at(Ref(ref)) if (ref := ref_of(owner)) else None
 
     def _heat(self, heats: dict[object, Heat], owner: object, addr: int) -> Heat:
         ref = ref_of(owner)
@@ -186,14 +193,14 @@ class Looks:
             found = heats[ref or label] = Heat(label, ref)
         return found
 
-    def _about(self, heat: Heat) -> Row:
+    def _about(self, heat: Heat, paths: FilePaths) -> Row:
         root = self._face.cos.root_at(Ref(heat.ref)) if heat.ref else None
         return {
             "object": heat.label,
             "ref": heat.ref,
             "kind": root.type_name if root is not None else "",
             "implementation": implementation_of(root) if root is not None else "",
-            "path": path_of(self._face, root) if root is not None else "",
+            "path": paths.of(root),
             "more_contentions": heat.contentions,
             "more_waited_cycles": heat.waited_cycles,
             "more_transfers": heat.transfers,

@@ -15,6 +15,7 @@ from weakref import ReferenceType
 from k42fs.ids import Ref
 from k42fs.objects.implementations import implementation_name
 from k42fs.objects.translation import MissHandler, owner_of
+from k42fs.personality.file_paths import FilePaths
 from k42fs.servers.fs_file import FSFile
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ the same and its inode is of the same generation. A root is not kept alive for b
 def changes(face: Face, rows: int, told: Told) -> dict[str, Any]:
     """Return what is not as *told*, at most *rows* new objects of it, and tell it."""
     roots = {root.ref: root for root in face.cos.objects()}
+    paths = FilePaths(face)
     gone, swapped = [], []
     for ref, (known, identity, before) in told.items():
         root = roots.get(ref)
         if root is None or (known() is not root and identity_of(root) != identity):
             gone.append(ref)
         elif (now := implementation_of(root)) != before and now:
-            swapped.append({**about(face, root), "before": before})
+            swapped.append({**about(paths, root), "before": before})
             told[ref] = ReferenceType(root), identity, now
     for ref in gone:
         del told[ref]
@@ -52,20 +54,20 @@ def changes(face: Face, rows: int, told: Told) -> dict[str, Any]:
         "time_ns": time.monotonic_ns(),
         **{key: statistics[key] for key in ("live", "created", "freed")},
         "gone": gone,
-        "new": [about(face, root) for root in new[:rows]],
+        "new": [about(paths, root) for root in new[:rows]],
         "swapped": swapped,
         "is_all": len(new) <= rows,
     }
 
 
-def about(face: Face, root: MissHandler) -> dict[str, Any]:
+def about(paths: FilePaths, root: MissHandler) -> dict[str, Any]:
     """Return what there is to say about one object."""
     return {
         "ref": root.ref,
         "object": label_of(root),
         "kind": root.type_name,
         "implementation": implementation_of(root),
-        "path": path_of(face, root),
+        "path": paths.of(root),
         "home_processor": owner_of(root.ref),
         "processors": members(root.trans_set),
     }
@@ -101,12 +103,3 @@ def identity_of(root: MissHandler) -> Identity:
     """Return what stays the same when the object is swapped, and differs from another one's under its ref."""
     file = getattr(getattr(root, "speaker", None), "file", None)
     return label_of(root), file.generation if isinstance(file, FSFile) else 0
-
-
-def path_of(face: Face, root: MissHandler) -> str:
-    """Return where the kernel has met the object's directory; "" if it has not, or the object is no directory's."""
-    file = getattr(getattr(root, "speaker", None), "file", None)
-    if not isinstance(file, FSFile):
-        return ""
-    components = face.nodes.path_of(file)
-    return "" if components is None else "/" + b"/".join(components).decode(errors="surrogateescape")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from k42fs.cli.keyboard import split_keys
 from k42fs.cli.top_samples import Interval, interval
-from k42fs.cli.top_screen import bar, human, plain, screen
+from k42fs.cli.top_screen import bar, human, plain, processor_lines, screen
 from k42fs.cli.top_state import NO_SWAP, State, Swap
 
 HOSTILE = "/a\x1b[2Jb\n" + "long " * 40
@@ -75,6 +75,7 @@ def answer(
             {
                 "object": f"inode {row}",
                 "ref": 70 + row,
+                "path": f"/work/{row}.h",
                 "field": "contents",
                 "address": (1 << 52) + 128 * row,
                 "more_transfers": 300,
@@ -134,6 +135,35 @@ def test_a_processor_that_was_never_used_before_counts_from_zero() -> None:
     before["per_processor"] = before["per_processor"][:1]
     found = interval(before, answer(12))
     assert [row.requests for row in found.processors[:2]] == [250, 1500]
+
+
+def test_a_mount_that_did_next_to_nothing_is_idle() -> None:
+    # The machine's clock went on by half a microsecond, in which the first processor was busy throughout.
+    before = {**answer(10), "now_cycles": 0}
+    now = {**answer(10), "now_cycles": 988, "time_ns": before["time_ns"] + 10**9}
+    now["per_processor"] = [{**row} for row in now["per_processor"]]
+    now["per_processor"][0]["busy_cycles"] += 988
+    found = interval(before, now)
+    assert found.processors[0].utilisation == pytest.approx(0.0494)
+    (line, *_) = processor_lines(found.processors, 8, 80)
+    assert "5%" in line.plain
+    assert "█" * 2 not in line.plain
+
+
+def test_what_an_empty_table_says_is_not_cut_off() -> None:
+    quiet = interval(answer(10), answer(12, rows=0))
+    lines = lines_of(screen("/m", quiet, State(), 80, 24), 80, 24)
+    for said in (
+        "OBJECTS  no lock was waited for and no line moved",
+        "LINES  no line moved between processors",
+    ):
+        assert any(line.startswith(said) for line in lines)
+    assert len(lines) == 24
+
+
+def test_lines_are_shown_with_the_path_of_their_file() -> None:
+    lines = lines_of(screen("/m", seen(), State(view="lines"), 80, 24), 80, 24)
+    assert any("inode 1 /work/1.h.contents" in line for line in lines)
 
 
 def test_two_looks_at_the_same_moment_are_no_division_by_zero() -> None:

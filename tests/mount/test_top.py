@@ -62,6 +62,37 @@ def busy(directory: Path) -> Iterator[None]:
             left.unlink()
 
 
+def test_a_busy_file_is_shown_with_its_path(mount: K42Mount) -> None:
+    file = mount.path / "hot" / "it.log"
+    file.parent.mkdir()
+    file.touch()
+    over = threading.Event()
+
+    def write() -> None:
+        with file.open("ab", buffering=0) as out:
+            while not over.is_set():
+                out.write(b"more")
+                file.stat()
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        done = k42fs("top", mount.path, "--json", "-n", "1", "-i", "0.5")
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert (done.status, done.errors) == (0, "")
+    seen = json.loads(done.output)
+    files = [row for row in seen["hot_objects"] if row["kind"] == "ServerFile"]
+    assert [row["path"] for row in files] == ["/hot/it.log"]
+    assert "/hot/it.log" in {row["path"] for row in seen["lines"]}
+    listed = k42fs("trace", "objects", "--json", mount.path)
+    rows = [json.loads(line) for line in listed.output.splitlines()]
+    assert "/hot/it.log" in {row.get("path") for row in rows if row.get("kind") == "ServerFile"}
+
+
 def test_json_names_the_busy_directory_and_its_requests(mount: K42Mount) -> None:
     (mount.path / "hot").mkdir()
     with busy(mount.path / "hot"):
