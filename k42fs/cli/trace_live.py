@@ -123,10 +123,25 @@ def recorded(status: Mapping[str, Any], mask: int, directory: str) -> list[str]:
         lines.append(f"{_counted(status['discarded'], 'event')} discarded")
     if mask & masks.FUSE and not requests:
         lines.append("nothing was asked of the mount meanwhile")
-    first, *others = [command for bit, command in READERS if mask & bit]
-    also = f"; the same with {', '.join(others)}" if others else ""
-    lines.append(f"next: k42fs trace {first} {shlex.quote(directory)}{also}")
+    lines.append(what_reads(mask, directory))
     return lines
+
+
+def what_reads(mask: int, directory: str) -> str:
+    """Return what to do next with a recording of the classes in *mask*; 0 if that is not known."""
+    first, *others = [command for bit, command in READERS if mask & bit] or ["list"]
+    also = f"; the same with {', '.join(others)}" if others else ""
+    return f"next: k42fs trace {first} {shlex.quote(directory)}{also}"
+
+
+def dumped(status: Mapping[str, Any], directory: str) -> list[str]:
+    """Return what is said of a flight recorder that has been written to *directory*: how much, what reads it."""
+    before = f", {status['discarded']:,} earlier ones are gone" if status["discarded"] else ""
+    kept = _counted(status["dumped_events"], "event")
+    return [
+        f"wrote {kept}{before}: {directory} ({human_size(status['bytes_written'])})",
+        what_reads(int(status["mask"], 16), directory),
+    ]
 
 
 def _counted(count: int, what: str) -> str:
@@ -146,7 +161,8 @@ def start_command(output: str, mask: str, limit: str | None, mount_path: str) ->
     with LiveTrace(mount_path) as trace:
         trace.start(os.path.abspath(output), mask, limit)
         click.echo(
-            f"recording {trace.mount_point}; 'k42fs trace stop {shlex.quote(trace.mount_point)}' ends it"
+            f"recording {trace.mount_point} to {output};"
+            f" 'k42fs trace stop {shlex.quote(trace.mount_point)}' ends it"
         )
 
 
@@ -198,7 +214,8 @@ def dump_command(output: str, mount_path: str) -> None:
     """
     with LiveTrace(mount_path) as trace:
         trace.write("trace", ["dump", os.path.abspath(output)])
-        click.echo(f"next: k42fs trace list {shlex.quote(output)}")
+        for line in dumped(trace.status(), output):
+            click.echo(line)
 
 
 @click.command("status")

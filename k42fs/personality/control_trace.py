@@ -36,6 +36,9 @@ FLUSH_SECONDS: Final = 2.0
 """How long what has been recorded may stay in memory, while up to FLUSH_PROCESSORS packets are begun for it."""
 
 FLUSH_PROCESSORS: Final = 32
+TICK_SECONDS: Final = 1.0
+"""How often somebody asks whether that is due."""
+
 USAGE: Final = "write start DIR [MASK] [LIMIT], stop, or dump DIR"
 
 
@@ -64,6 +67,7 @@ class TraceControl:
         self._machine = face.machine
         self._session: Session | None = None
         self._flushed = 0.0
+        self._dumped_events = 0  # in the last dump that somebody asked for
         self._machine.trace.on_mask.append(self._mask_changed)
 
     # traceMask
@@ -116,13 +120,14 @@ class TraceControl:
             "limit_bytes": limit,
             "seconds": round(seconds, 3),
             "requests": requests,
-            "events": status.events,
+            "events": status.events + (self._machine.tracer.pending_events() if status.mode == "ring" else 0),
             "pending_words": status.pending_words,
             "discarded": status.discarded,
             "bytes_written": status.bytes_written,
             "failure": status.failure,
             "processors": len(self._machine.processors),
             "dumped": str(self._face.flight_recorder.dumped or ""),
+            "dumped_events": self._dumped_events,
         }
 
     async def command(self, th: Thread, command: bytes) -> None:
@@ -202,6 +207,8 @@ class TraceControl:
         except OSError as exc:
             raise refused(exc, path) from None
         self._face.flight_recorder.dumped = path
+        status = self._machine.tracer.status()  # all that was pending has just been written
+        self._dumped_events = max(0, status.events - status.discarded)
 
     # for the mount
 
@@ -213,13 +220,15 @@ class TraceControl:
             tracer.drain(everything=True)
 
     def tick(self) -> None:
-        """Flush from time to time, called about once a second: a daemon that is killed then leaves that much.
+        """Flush from time to time, called about every TICK_SECONDS: a daemon that is killed then leaves that much.
+
+        Half a tick early is in time: at the next one it would be late.
 
         Each processor's packet takes 64 KiB, full or not, so that many processors are flushed less often.
         """
         if self._machine.processors[0].on.control:
             due = FLUSH_SECONDS * max(1.0, len(self._machine.processors) / FLUSH_PROCESSORS)
-            if time.monotonic() - self._flushed >= due:
+            if time.monotonic() - self._flushed >= due - TICK_SECONDS / 2:
                 self.flush()
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ import trio
 from k42fs.errors import K42Error
 from k42fs.personality.boundary import EVENTS_LOGGED
 from k42fs.personality.control_text import keys_and_values
+from k42fs.personality.control_trace import TICK_SECONDS
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
 from k42fs.personality.options import MountOptions
@@ -35,7 +36,6 @@ CLEANUP_SECONDS: Final = 0.1
 """How often each processor's clean-up runs while there is work. K42: 100 ms in servers."""
 
 IDLE_CLEANUP_SECONDS: Final = 2.0
-TICK_SECONDS: Final = 1.0
 ADAPT_SECONDS: Final = 1.0
 """Length of a window of adaptation."""
 

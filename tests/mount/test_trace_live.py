@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -208,6 +209,30 @@ def test_a_signal_writes_the_flight_recorder_beside_the_log(mount: K42Mount) -> 
         for each in dump.iterdir():
             each.unlink()
         dump.rmdir()
+
+
+def test_the_flight_recorder_counts_what_it_holds_and_a_dump_what_it_wrote(
+    mount: K42Mount, tmp_path: Path
+) -> None:
+    tell(mount, "traceMask", "locks")
+    write(mount.path / "file")
+    assert status_of(mount)["events"] > 10
+    said = k42fs("trace", "dump", "-o", str(tmp_path / "t"), mount.path).output
+    counted = re.match(r"wrote ([\d,]+) events: ", said)
+    assert counted is not None, said
+    assert int(counted[1].replace(",", "")) == check_readable(tmp_path / "t")
+    assert f"next: k42fs trace locks {tmp_path / 't'}; the same with time, requests" in said
+    assert "1 event" not in k42fs("trace", "status", mount.path).output.split(",")[0]
+
+
+def test_a_start_names_its_directory_and_makes_no_tree_for_it(mount: K42Mount, tmp_path: Path) -> None:
+    missing = tmp_path / "no" / "such" / "t"
+    refused = k42fs("trace", "start", "-o", str(missing), mount.path)
+    assert refused.status == 1
+    assert not (tmp_path / "no").exists()
+    started = k42fs("trace", "start", "-o", str(tmp_path / "t"), mount.path)
+    assert started.output.startswith(f"recording {mount.path} to {tmp_path / 't'};")
+    assert k42fs("trace", "stop", mount.path).status == 0
 
 
 def test_unmounting_completes_the_recording(new_mount: Callable[..., K42Mount], tmp_path: Path) -> None:

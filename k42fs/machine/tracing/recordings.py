@@ -79,8 +79,10 @@ class DirectoryRecording:
         self._part_packets = limit_bytes // (PACKET_BYTES * PARTS * processors)
         if limit_bytes and not self._part_packets:
             least = PACKET_BYTES * PARTS * processors
-            raise ConfigError(f"size bound: {limit_bytes} bytes; {processors} processors need {least}")
-        path.mkdir(parents=True, exist_ok=True)
+            raise ConfigError(
+                f"size bound: {limit_bytes:,} bytes is too little: {processors} processors need {least >> 10:,}k"
+            )
+        path.mkdir(exist_ok=True)
         if any(path.iterdir()):
             raise NameExistsError(f"{path} is not empty")
         (path / "metadata").write_text(metadata)

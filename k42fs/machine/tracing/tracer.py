@@ -389,6 +389,10 @@ class Tracer:
             self._failure,
         )
 
+    def pending_events(self) -> int:
+        """Count the events that are in no packet yet; takes the longer the more there are."""
+        return sum(stream.pending() for stream in self._streams)
+
     def streams(self) -> Sequence[Stream]:
         """Return the processors' streams, for whoever shows their latest events."""
         return self._streams
