@@ -176,7 +176,7 @@ class Check:
             self.events += events
             self.ticks_said = next((each[3][0] for each in kept if each[2] == self._ticks), self.ticks_said)
             if problem:
-                unused = (len(words) or ROOM_WORDS) - used
+                unused = (len(words) or self._filled(slot)) - used
                 average = max(words_seen // events_seen, 1) if events_seen else EVENT_WORDS
                 guess = max(unused // average, 1) if unused > 0 else 0
                 lost += guess
@@ -201,6 +201,12 @@ class Check:
         with slot.file.open("rb") as file:
             file.seek(slot.offset + HEAD_BYTES)
             return bytes_words(file.read(8 * slot.head.words)).tolist()
+
+    def _filled(self, slot: _Slot) -> int:
+        """Return how many words a packet without a head may hold: the zeros at its end are none."""
+        with slot.file.open("rb") as file:
+            file.seek(slot.offset + HEAD_BYTES)
+            return (len(file.read(8 * ROOM_WORDS).rstrip(b"\0")) + 7) // 8
 
     def _kept(self, slot: _Slot, words: list[int], last: int) -> tuple[str, list[Record], int]:
         """Return what is wrong with a packet, or "", the events of it that can be used, and its end."""

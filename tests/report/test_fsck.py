@@ -227,6 +227,18 @@ def test_what_was_lost_is_counted_as_discarded_from_then_on(tmp_path: Path) -> N
     assert [head.discarded for head in heads if head] == [0, lost, lost, lost]
 
 
+def test_of_a_packet_without_a_head_only_what_can_have_been_events_is_lost(tmp_path: Path) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for packet in range(2):
+        for at in range(7):
+            hand.event(0, 100 * packet + at, "lock_release", at + 1, 1)
+        hand.flush(0)
+    hand.close()
+    change(tmp_path / "t" / "cpu0", PACKET_BYTES, b"\xff" * HEAD_BYTES)
+    (found,) = problems(tmp_path / "t")
+    assert found == "cpu0: packet 1: no valid head (21 words lost, about 7 events)"
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     source = recording(tmp_path / "t")
     with pytest.raises(TraceError, match="not empty"):
