@@ -176,6 +176,8 @@ class LineTrace:
         owner = self._machine.memory.owner_at(line + offset)
         if (told := getattr(owner, "trace_name", None)) is not None:
             label = f"{label.partition(' ')[0]} {told()}"
+        elif (path := self._machine.trace.name_of(getattr(owner, "obj_ref", 0))).startswith("/"):
+            label = f"{label.partition(' ')[0]} {path}"  # an inode is called as its file's object
         start = max(start, line)
         if self._said.get(start) == (label, field):
             return

@@ -55,7 +55,8 @@ class MachineTrace:
     Floors above add to these at any time. `describers` are called at each change to on, to name what is alive;
     `sources` before packets are made, to emit what they have kept back; `on_mask` after each change of the mask,
     with it. `settings`, for the metadata, must be there before the tracer is first asked for. `calls` gives the next
-    number of a call, of objects or of servers; `string` that of a text, while something is on.
+    number of a call, of objects or of servers; `string` that of a text, while something is on. `name_of` tells what
+    recordings call the object of a ref, "" if it has no such name.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -75,6 +76,7 @@ class MachineTrace:
         self.describers: list[Callable[[Tracer], None]] = [self._describe_machine]
         self.sources: list[Callable[[], None]] = []
         self.on_mask: list[Callable[[int], None]] = []
+        self.name_of: Callable[[int], str] = lambda _: ""
         self.calls = count(1)
         self._machine = machine
         self._tracer: Tracer | None = None

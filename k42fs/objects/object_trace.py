@@ -48,6 +48,7 @@ class ObjectTrace:
         self.wanted = EVERYTHING
         self._trace.describers.append(self._describe)
         self._trace.on_mask.append(self._mask_changed)
+        self._trace.name_of = self._name_of
 
     # Calls
 
@@ -155,6 +156,11 @@ class ObjectTrace:
         """Say what *ref* is called now. There may be no object behind it."""
         if (root := self._root(ref)) is not None:
             self.name(proc, root)
+
+    def _name_of(self, ref: int) -> str:
+        root = self._root(Ref(ref)) if ref else None
+        told = getattr(getattr(root, "rep", root), "trace_name", None)
+        return str(told()) if told is not None else ""
 
     def _describe(self, tracer: Tracer) -> None:
         proc = self._processors[0]

@@ -56,6 +56,13 @@ def test_recording_a_system_changes_nothing(
     assert recorded(None)[1] == recorded(tmp_path / "t", mask)[1]
 
 
+def test_inodes_that_processors_fight_over_are_called_by_their_path(storm: tuple[Path, Run]) -> None:
+    lines = source(storm[0]).names.lines.values()
+    labels = {each.object for fields in lines for each in fields.values() if each.object.startswith("inode ")}
+    assert any(label.startswith("inode /") for label in labels)
+    assert "inode inode" not in " ".join(labels)
+
+
 def test_what_is_off_is_never_emitted() -> None:
     class Raises:
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401
