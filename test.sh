@@ -73,7 +73,8 @@ export TMPDIR=$SCRATCH XDG_STATE_HOME=$SCRATCH/state
 check "ruff check" "$VENV/bin/ruff" check .
 check "ruff format" "$VENV/bin/ruff" format --check .
 check "mypy" "$VENV/bin/mypy"
-check "pytest" "$VENV/bin/python" -m pytest --basetemp="$SCRATCH/pytest" "$@"
+# Two workers, a file of tests at a time: the suite waits for mounts and children as often as it computes.
+check "pytest" "$VENV/bin/python" -m pytest -n 2 --dist loadfile --basetemp="$SCRATCH/pytest" "$@"
 
 say
 say "summary ($(seconds_since "$STARTED") s)"
