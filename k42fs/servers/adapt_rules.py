@@ -23,7 +23,9 @@ CONTENDED: Final = {"contended_share": 0.15, "contentions": 30, "processors": 2}
 
 RULES: Final = (
     ThresholdRule("contended-cache", "FileCache", ("single",), "replicated", CONTENDED),
-    ThresholdRule("many-writers", "ServerFile", ("shared", "exclusive"), "ranged", CONTENDED | {"writers": 2}),
+    ThresholdRule(
+        "many-writers", "ServerFile", ("shared", "exclusive"), "ranged", CONTENDED | {"writers": 2}
+    ),
     ThresholdRule("one-writer", "ServerFile", ("ranged",), "shared", most={"writers": 1}, windows=5),
     ThresholdRule("hot-directory", "DirObject", ("locked",), "distributed", CONTENDED),
 )
