@@ -87,11 +87,9 @@ def time_report(source: Source) -> Report:
         for (pid, mode, owner), bill in bills.items()
     ]  # fmt: skip
     rows.sort(key=lambda row: (-row[5], row[:5]))
-    billed = sum(bill.ticks for bill in bills.values())
-    unit = "cycles"
-    if not source.has_model:
-        span, whole, billed, unit = ns(span), ns(whole), ns(billed), "ns"
-    note = f"{len(found.processors)} processors x {span:,} {unit} = {whole:,} {unit}, billed {billed:,}"
+    sums = (span, whole, sum(bill.ticks for bill in bills.values()))
+    unit, (each, all_, billed) = ("cycles", sums) if source.has_model else ("ns", tuple(map(ns, sums)))
+    note = f"{len(found.processors)} processors x {each:,} {unit} = {all_:,} {unit}, billed {billed:,}"
     return Report(
         [
             _by_program(found, bills, whole, ns),

@@ -62,7 +62,10 @@ def test_times_of_the_host_are_in_nanoseconds(tmp_path: Path) -> None:
     assert [row["from_ns"] for row in said("calls", "--hist", off)["histogram"]] == [2048]
     (row,) = [row for row in said("time", off)["bills"] if row["mode"] == "SClookup"]
     assert row["ns"] == 4000
-    assert "SClookup" in run("time", off).stdout
+    shown = run("time", off)
+    assert "SClookup" in shown.stdout
+    assert "1 processors x 4,500 ns = 4,500 ns, billed 4,500" in shown.stderr
+    assert sum(row["in_percent"] for row in said("time", off)["programs"]) == pytest.approx(100)
 
 
 def test_a_recording_with_a_model_is_not_compared_in_time_with_one_without(tmp_path: Path) -> None:
