@@ -107,7 +107,7 @@ class Recorder(Operations):
     recorded: list[Request]
 
     def begin_record(self, name: str, args: tuple[Any, ...]) -> Request:
-        vp = self.callers.caller(args[-1]).vp if name in BY_CALLER else self.handles[args[0]].vp
+        vp = self.callers.caller(args[-1]).vp if name in BY_CALLER else self.handles.use(args[0]).vp
         request = Request(vp, name, _plain(args))
         self.recorded.append(request)
         return request

@@ -54,7 +54,7 @@ class AttributeOperations(Face):
             atime_ns=attr.st_atime_ns if fields.update_atime else None,
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
-        opened = None if fh is None else self.handles[fh].opened
+        opened = None if fh is None else self.handles.use(fh).opened
         status = await th.deref(node.tree).set_attributes(th, node.file, changes, opened)
         self.attributes_changed(node)
         return entry_attributes(inode, status)

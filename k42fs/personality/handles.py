@@ -2,8 +2,10 @@
 
 Each is a cross-domain handle (objects/xhandle.py): its number is the XHandle, its client the process that opened it,
 its client data the `Handle` here. The kernel alone presents numbers, on behalf of whoever has the descriptor by then,
-and does not say who that is; so what may be done with one is a right of anybody's. It also gives back the handles of
-processes that die, one by one; a handle that it gives back late, or twice, has a sequence number that is over.
+and does not say who that is; so what may be done with one is a right of anybody's, and each request is checked for it
+(`use`). It also gives back the handles of processes that die, one by one, as soon as no child that inherited the
+descriptor has it either, which nobody else can know; one that it gives back late, or twice, has a sequence number that
+is over.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from k42fs.errors import BadHandleError
+from k42fs.errors import NotPermittedError
 from k42fs.ids import VP, Ref
-from k42fs.objects.xhandle import SEQUENCE_BITS, SEQUENCE_MASK, HandleList, Rights, XHandleTable
+from k42fs.objects.xhandle import HandleList, Rights, XHandleTable
 from k42fs.personality.nodes import Node
 from k42fs.servers.credentials import Creds
 from k42fs.servers.fs_file import NO_REF
@@ -47,7 +49,6 @@ class HandleTable:
 
     def __init__(self, cos: COSMgr) -> None:
         self.table = XHandleTable(cos)
-        self._entries = self.table.entries
         self._by_tree: dict[Ref, HandleList] = {}
 
     def add(self, vp: VP, creds: Creds, node: Node | None, opened: object) -> Handle[object]:
@@ -68,16 +69,18 @@ class HandleTable:
         )
         return handle
 
-    def __getitem__(self, number: int) -> Handle[Any]:
-        index = (
-            number >> SEQUENCE_BITS
-        )  # `XHandleTable.find`, without a call: every read and write comes by here
-        if index < len(self._entries):
-            entry = self._entries[index]
-            if entry.is_valid and entry.sequence == number & SEQUENCE_MASK:
-                handle: Handle[Any] = entry.client_data
-                return handle
-        raise BadHandleError(f"handle {number} is not open")
+    def use(self, number: int, needed: int = 0) -> Handle[Any]:
+        """Return the handle of *number*, which must have the rights *needed*, as a plain number.
+
+        Raises: BadHandleError: it is not open. NotPermittedError: it was not opened for that.
+        """
+        entry = self.table.find(number)
+        if needed & ~entry.user_rights.value:
+            raise NotPermittedError(
+                f"handle {number:#x}: needs {Rights(needed)!r}, has {entry.user_rights!r}"
+            )
+        handle: Handle[Any] = entry.client_data
+        return handle
 
     def remove(self, number: int) -> None:
         """Close *number*."""

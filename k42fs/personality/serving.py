@@ -24,6 +24,7 @@ from k42fs.ids import VP
 from k42fs.machine import Machine, Suspended, Thread
 from k42fs.machine.thread import INACTIVE
 from k42fs.objects import COSMgr
+from k42fs.objects.xhandle import Rights
 from k42fs.personality.boundary import answer_for
 from k42fs.personality.clients import CallerTable
 from k42fs.personality.control import CONTROL_NAME
@@ -200,7 +201,7 @@ def _handler(
     """Make a handler: *admit* turns a request's arguments into an active thread and the operation's arguments."""
     request = operation.__name__
     # While names are asked for the kernel holds their directory, and nobody in it could catch up.
-    may_hold = admit is _admit_handle and request != "release"
+    may_hold = admit in (_admit_handle, _admit_to_read, _admit_to_write) and request != "release"
 
     async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
         th, span, is_counted = None, None, False
@@ -263,12 +264,25 @@ def _admit_to_control(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tup
     return th, args
 
 
-def _admit_handle(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
-    handle = self.handles[args[0]]
+def _admit_handle(self: Serving, args: tuple[Any, ...], needed: int = 0) -> tuple[Thread, tuple[Any, ...]]:
+    handle = self.handles.use(args[0], needed)
     th = self.begin_control() if handle.node is None else self.begin(handle.vp)
     th.creds = handle.creds
     return th, (handle, *args[1:])
 
+
+def _admit_to_read(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    return _admit_handle(self, args, _READ)
+
+
+def _admit_to_write(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+    return _admit_handle(self, args, _WRITE)
+
+
+_READ, _WRITE = Rights.READ.value, Rights.WRITE.value
+
+_ADMIT: Final = {"read": _admit_to_read, "readdir": _admit_to_read, "write": _admit_to_write}
+"""Who admits a request on a handle that needs rights, by its name."""
 
 S = TypeVar("S", bound=Serving)
 
@@ -283,5 +297,8 @@ def by_caller(
 def by_handle(
     operation: Callable[Concatenate[S, Thread, Handle[Any], P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, int, P], Coroutine[Any, Any, R]]:
-    """Make a handler of an operation whose first argument is a file handle; it runs where the file was opened."""
-    return _handler(operation, _admit_handle)
+    """Make a handler of an operation whose first argument is a file handle; it runs where the file was opened.
+
+    To read, readdir and write, the handle must have been opened so.
+    """
+    return _handler(operation, _ADMIT.get(operation.__name__, _admit_handle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ def client(pid: int) -> Any:  # noqa: ANN401
 
 async def make_and_remove(mount: Mount, ctx: Any, directory: int, name: bytes) -> int:  # noqa: ANN401
     """Return the node number of a file that has been made, written and removed, and is known still."""
-    opened, entry = await mount.ops.create(directory, name, 0o644, 0, ctx)
+    opened, entry = await mount.ops.create(directory, name, 0o644, os.O_RDWR, ctx)
     await mount.ops.write(opened.fh, 0, b"x" * 100)
     await mount.ops.release(opened.fh)
     await mount.ops.unlink(directory, name, ctx)

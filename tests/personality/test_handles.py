@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from errno import EPERM
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pyfuse3 import FUSEError
 
-from k42fs.errors import BadHandleError
+from k42fs.errors import BadHandleError, NotPermittedError
 from k42fs.ids import VP, Ref
 from k42fs.machine import Machine, preset
 from k42fs.objects import COSMgr
@@ -16,6 +18,9 @@ from k42fs.objects.xhandle import Rights
 from k42fs.personality.handles import CLOSED_MAX, HandleTable
 from k42fs.servers.credentials import Creds
 from k42fs.servers.open_file import OpenFile
+from tests.personality.face_lab import CTX, ROOT, Mount, mount
+
+__all__ = ["mount"]
 
 CREDS = Creds(1000, 1000, 77, 0o22)
 
@@ -35,12 +40,12 @@ def opened(flags: int) -> OpenFile:
 def test_a_number_finds_its_handle_until_it_is_closed() -> None:
     handles = table()
     one = handles.add(VP(1), CREDS, node(9), opened(os.O_RDONLY))
-    assert handles[one.number] is one
+    assert handles.use(one.number) is one
     assert (len(handles), handles.count_for_tree(9), handles.count_for_tree(8)) == (1, 1, 0)
     handles.remove(one.number)
     assert (len(handles), handles.count_for_tree(9)) == (0, 0)
     with pytest.raises(BadHandleError):
-        handles[one.number]
+        handles.use(one.number)
     with pytest.raises(BadHandleError):
         handles.remove(one.number)
 
@@ -56,7 +61,7 @@ def test_no_number_is_given_twice_though_entries_are_used_again() -> None:
     assert handles.has_many_closed, "no clean-up daemon has run"
     assert handles.table.removed > CLOSED_MAX
     with pytest.raises(BadHandleError):
-        handles[0]
+        handles.use(0)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,12 @@ def test_rights_are_those_it_was_opened_for(flags: int, rights: Rights) -> None:
     entry = handles.table.find(handles.add(VP(0), CREDS, node(9), opened(flags)).number)
     assert entry.user_rights == rights | Rights.GLOBAL_HANDLE
     assert (entry.ref, entry.pid) == (5, 77)
+    for needed in (Rights.READ, Rights.WRITE):
+        if needed in rights:
+            assert handles.use(entry.handle, needed.value).number == entry.handle
+        else:
+            with pytest.raises(NotPermittedError, match=f"needs.*{needed.name}"):
+                handles.use(entry.handle, needed.value)
 
 
 def test_who_opened_what_is_known_by_process() -> None:
@@ -77,3 +88,19 @@ def test_who_opened_what_is_known_by_process() -> None:
     handles.add(VP(0), CREDS, None, None)
     assert {pid: len(each) for pid, each in handles.table.clients.items()} == {10: 2, 20: 1, 77: 1}
     assert handles.count_for_tree(0) == 1
+
+
+async def test_a_request_that_a_handle_was_not_opened_for_is_refused(mount: Mount) -> None:
+    name = b"f"
+    opened, entry = await mount.ops.create(ROOT, name, 0o644, os.O_WRONLY, CTX)
+    assert await mount.ops.write(opened.fh, 0, b"text") == 4
+    with pytest.raises(FUSEError) as refused:
+        await mount.ops.read(opened.fh, 0, 10)
+    assert refused.value.errno == EPERM
+    await mount.ops.release(opened.fh)
+    fh = (await mount.ops.open(entry.st_ino, os.O_RDONLY, CTX)).fh
+    with pytest.raises(FUSEError) as refused:
+        await mount.ops.write(fh, 0, b"none")
+    assert refused.value.errno == EPERM
+    assert await mount.ops.read(fh, 0, 10) == b"text"
+    await mount.ops.release(fh)

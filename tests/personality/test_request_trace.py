@@ -69,7 +69,7 @@ class Recording:
 async def everything(ops: Any) -> None:  # noqa: ANN401
     """Make every request there is, at least once."""
     folder = (await ops.mkdir(ROOT, b"dir", 0o755, CTX)).st_ino
-    opened, entry = await ops.create(folder, b"file", 0o644, 0, CTX)
+    opened, entry = await ops.create(folder, b"file", 0o644, os.O_RDWR, CTX)
     node = entry.st_ino
     await ops.write(opened.fh, 10, b"twelve bytes")
     assert await ops.read(opened.fh, 10, 100) == b"twelve bytes"
@@ -241,7 +241,7 @@ def test_who_has_gone_has_no_name() -> None:
 async def test_a_request_that_is_held_for_others_begins_after_it_and_came_before(
     mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, _ = await mount.ops.create(ROOT, b"f", 0o644, 0, CTX)
+    opened, _ = await mount.ops.create(ROOT, b"f", 0o644, os.O_RDWR, CTX)
     recording = Recording(mount, tmp_path / "t", "time")
     busy = 10_000
 
