@@ -153,9 +153,12 @@ class ObjectTrace:
         proc.emit.clust_obj_object_name(root.ref, numbers.constant(type_name), numbers.string(text))
 
     def name_again(self, proc: Processor, ref: Ref) -> None:
-        """Say what *ref* is called now. There may be no object behind it."""
+        """Say what *ref* is called now, and what is called after it. There may be no object behind it."""
         if (root := self._root(ref)) is not None:
             self.name(proc, root)
+            if (named_after := getattr(getattr(root, "rep", root), "named_after", None)) is not None:
+                for other in named_after():
+                    self.name_again(proc, other)
 
     def _name_of(self, ref: int) -> str:
         root = self._root(Ref(ref)) if ref else None

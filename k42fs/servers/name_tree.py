@@ -237,6 +237,7 @@ class NameTree(TreeFiles):
             self.tree.cos.tracing.name_again(th.proc, moved.obj_ref)
             if replaced is not None and flags & EXCHANGE:
                 self.tree.known.learn(old_dir, old, replaced)
+                self.tree.cos.tracing.name_again(th.proc, replaced.obj_ref)
             if th.proc.on.fs:
                 fs_trace.named(th, self.tree.cos, moved, "rename")
         if not (moved.is_regular and (replaced is None or replaced.is_regular)):

@@ -364,6 +364,10 @@ class ServerFile(FileObject):
     def _locked_is_dead(self) -> bool:
         return self.file.nlink == 0 and self.file.holds == 0
 
+    def named_after(self) -> list[Ref]:
+        """Refs of the objects that recordings call by this file's path."""
+        return [self.cache_ref] if self.cache_ref else []
+
     async def _delete(self, th: Thread) -> None:
         """Free the inode, which nothing leads to, and this object, which is unmade."""
         if th.proc.on.fs:

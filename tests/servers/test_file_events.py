@@ -19,9 +19,10 @@ from k42fs.machine.tracing.tracer import Tracer
 from k42fs.servers.attr_changes import AttrChanges
 from k42fs.servers.credentials import Creds
 from k42fs.servers.file_cache import EXTENT
+from k42fs.servers.rename import EXCHANGE
 from k42fs.servers.system import System, SystemOptions
 from tests.machine.tracing.lab import read, strings
-from tests.report.lab import run, said
+from tests.report.lab import run, said, source
 
 Body = Callable[[Thread, "Files"], Awaitable[None]]
 
@@ -180,6 +181,22 @@ def test_names_are_paths_and_follow_a_rename(directory: str, tmp_path: Path) -> 
         if name == "fs_full_file_name"
     ]
     assert full == ["/new/file", "/newer/f2"]
+
+
+def test_a_rename_is_told_of_the_files_cache_too_and_of_both_files_of_an_exchange(tmp_path: Path) -> None:
+    async def body(th: Thread, fs: Files) -> None:
+        for name in (b"out.tmp", b"other"):
+            _, of = await fs("create", fs.root, name, 0o644, os.O_RDWR)
+            await fs("write", of, 0, b"1")
+        await fs("rename", fs.root, b"out.tmp", fs.root, b"out")
+        await fs("rename", fs.root, b"out", fs.root, b"other", EXCHANGE)
+
+    path = Recorded(tmp_path / "t", CLUST_OBJ | FS, (0, 7, body)).path
+    names = source(path).names.objects
+    lives = {tuple(map(str, life)) for life in names.lives()}
+    for kind in ("ServerFile", "FileCache"):
+        assert (f"{kind} /out.tmp", f"{kind} /out", f"{kind} /other") in lives
+        assert (f"{kind} /other", f"{kind} /out") in lives
 
 
 def test_a_second_recording_does_not_believe_the_first(tmp_path: Path) -> None:
