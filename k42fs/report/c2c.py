@@ -254,7 +254,7 @@ def _text(found: Sequence[Line], names: Names, total: Moves, everything: Moves) 
 
 def _summary(found: Sequence[Line], names: Names) -> Iterator[str]:
     """Yield, before all that perf prints, the answer: which fields of which objects share a line, used where."""
-    yield "Cache lines that move between processors, the worst first"
+    yield "Cache lines that move between processors, those that moved most first"
     for index, line in enumerate(found[:SUMMARY_LINES]):
         moves = line.moves
         kind = "false sharing" if moves.false_sharing > moves.true_sharing else "true sharing"

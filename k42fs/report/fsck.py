@@ -226,7 +226,8 @@ class Check:
         kept = records[:good]
         if good == len(records) and kept and kept[-1][0] == head.end and not any(words[read:]):
             return "", kept, head.end  # only its content size is wrong
-        at = sum(1 + len(record[3]) for record in kept)
+        # As readers say it: the last event before may be distrusted, too.
+        at = read if good == len(records) else sum(1 + len(record[3]) for record in kept)
         return f"garbled after {at} of its words", kept, kept[-1][0] if kept else last
 
     def _can_be(self, record: Record) -> bool:

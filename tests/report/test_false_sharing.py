@@ -33,7 +33,7 @@ def shown(*words: str | Path) -> list[str]:
 
 def test_the_first_row_names_the_pair_and_the_kind_of_sharing(out: Path) -> None:
     head, first, *pair = shown("c2c", out / "shared")[:4]
-    assert "worst first" in head
+    assert "moved most first" in head
     assert "false sharing" in first
     assert {word for line in pair for word in PAIR if f"Queue of requests .{word}" in line} == PAIR
     assert "Queue.take" in "".join(pair)

@@ -239,6 +239,19 @@ def test_of_a_packet_without_a_head_only_what_can_have_been_events_is_lost(tmp_p
     assert found == "cpu0: packet 1: no valid head (21 words lost, about 7 events)"
 
 
+def test_readers_and_fsck_name_the_same_place(tmp_path: Path) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for at in range(5):
+        hand.event(0, 100 * at, "lock_release", at + 1, 1)
+    hand.close()
+    change(tmp_path / "t" / "cpu0", HEAD_BYTES + 2 * 3 * 8 + 4, (1000).to_bytes(4, "little"))  # a stamp
+    (found,) = problems(tmp_path / "t")
+    trace = Trace(tmp_path / "t")
+    assert sum(len(each) for each in trace.records(trace.streams[0])) == 2
+    assert found.startswith("cpu0: packet 0: garbled after 9 of its words")
+    assert trace.loss.places == ["cpu0: packet 0 garbled after 9 of its words"]
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     source = recording(tmp_path / "t")
     with pytest.raises(TraceError, match="not empty"):
