@@ -38,7 +38,7 @@ from k42fs.objects.object_statistics import ObjectStatistics
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot, MultiRepRoot, Rep, SingleRepRoot, processors
 from k42fs.objects.swap import Swap
-from k42fs.objects.swap_record import Disposition, SwapRecord
+from k42fs.objects.swap_record import SwapRecord
 from k42fs.objects.traced_table import Wanted, plain_rep
 from k42fs.objects.translation import MissHandler, WellKnown, owner_of
 
@@ -46,7 +46,6 @@ __all__ = [
     "INACTIVE",
     "COSMgr",
     "CObjRoot",
-    "Disposition",
     "Generations",
     "GlobalMarker",
     "MissHandler",

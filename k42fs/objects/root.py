@@ -172,10 +172,6 @@ class CObjRoot:
         """Free the reps made on th's processor, if `start_cleanup` has run; say whether they are gone."""
         raise AssertionError(f"{self.label()} has no per-processor clean-up")
 
-    def reassign(self, ref: Ref) -> None:
-        """Take another ref: the old one belongs to the object's new implementation. Processors stay known."""
-        self.ref = ref
-
     def release_memory(self, th: Thread) -> None:
         """Give back the root's modelled memory. Subclasses add what else the root owns."""
         self.cos.memory.free(th.vp, self.addr)
@@ -251,9 +247,6 @@ class SingleRepRoot(CObjRoot):
         if committed is not None:
             committed(th)
 
-    def reassign(self, ref: Ref) -> None:
-        self.ref = self.rep.ref = ref
-
     async def start_cleanup(self, th: Thread) -> None:
         await th.touch(SINGLE_CLEANUP, self.addr)
         rep, self.rep = self.rep, None  # breaks the cycle: memory goes back without the cycle collector
@@ -311,11 +304,6 @@ class MultiRepRoot(CObjRoot):
     @property
     def cleanup_set(self) -> int:
         return self.rep_set
-
-    def reassign(self, ref: Ref) -> None:
-        self.ref = ref
-        for _, rep in self.reps():
-            rep.ref = ref
 
     async def rep_for(self, th: Thread) -> AnyRep:
         assert self._maker is not th, f"{self.label()}: make_rep called the object it is making a rep of"

@@ -24,7 +24,8 @@ no longer than that. A worker that is stuck in export or import is not waited fo
 K42: lib/libc/cobj/CObjRootMediator.C.
 Differs: K42 has no abort. Its returning call that finds the state free to move never gives phaseLock back; a destroy
 during a swap waits for misses that wait for it; the destroyed old root loses all but one rep; mediators leak. A new
-switch is refused until the last worker is done, not only until the new root is in place.
+switch is refused until the last worker is done, not only until the new root is in place. K42 can let the old root live
+on, under a ref of its own or none: nobody here has a use for that.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from k42fs.objects.implementations import implementation_name, kind_of, label_of
 from k42fs.objects.mediator import COMMIT, DRAINED, END, FLUSH, MediatedCalls, MediatorRoot
 from k42fs.objects.phases import OVER, Event, Phase, after
 from k42fs.objects.root import CObjRoot, processors
-from k42fs.objects.swap_record import Disposition, SwapRecord
+from k42fs.objects.swap_record import SwapRecord
 from k42fs.objects.transfer import PARTITIONED, TransferType
 from k42fs.objects.translation import ENTRY_BYTES
 from k42fs.objects.workers import start_here, start_on
@@ -65,7 +66,6 @@ class Swap:
         old: CObjRoot,
         new: CObjRoot,
         form: TransferType,
-        disposition: Disposition,
         deadline: int,
         callback: Callable[[Swap], object] | None,
     ) -> None:
@@ -87,7 +87,6 @@ class Swap:
             self.ref, kind_of(old), label_of(old), implementation_name(old), implementation_name(new),
             "normal", th.proc.clock, swaps.cos.machine.wall_clock_ns(),
         )  # fmt: skip
-        self._disposition = disposition
         self._callback = callback
         self._mediator: MediatorRoot | None = None
         self._workers: dict[VP, Thread] = {}
@@ -319,10 +318,8 @@ class Swap:
         is_destroy_owed = self.swaps.leave(self.ref)
         if self.phase is Phase.ABORTED:
             await self._drop_new(th)
-        elif self._disposition is Disposition.DESTROY_WHEN_DONE:
+        else:
             await self.swaps.retire(th, self.old)
-        elif self._disposition is Disposition.REASSIGN_WHEN_DONE:
-            await self.swaps.rename(th, self.old)
         if self._mediator is not None:
             if self._mediator.trans_set:
                 await self.swaps.retire(th, self._mediator)

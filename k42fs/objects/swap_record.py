@@ -1,19 +1,10 @@
-"""What is to be known of a swap when it is over, and what is asked for when it begins."""
+"""What is to be known of a swap when it is over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from k42fs.ids import Ref
-
-
-class Disposition(Enum):
-    """What becomes of the old root."""
-
-    DESTROY_WHEN_DONE = auto()
-    REASSIGN_WHEN_DONE = auto()  # it lives on under a ref of its own
-    DO_NOT_DESTROY = auto()  # it lives on without one
 
 
 @dataclass(slots=True)

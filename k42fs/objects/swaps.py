@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, RefsExhaustedError
 from k42fs.ids import Ref
-from k42fs.machine.layout import RMW, Kind, Layout
+from k42fs.machine.layout import Kind, Layout
 from k42fs.objects.implementations import find, kind_of, label_of
 from k42fs.objects.interposition import ArbiterRoot
 from k42fs.objects.mediator import MediatorRoot
@@ -27,7 +27,7 @@ from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.state_word import WRITING, Answer, enter_switch, exit_switch, write_complete
 from k42fs.objects.swap import Swap
-from k42fs.objects.swap_record import Disposition, SwapRecord
+from k42fs.objects.swap_record import SwapRecord
 from k42fs.objects.transfer import agreed_type
 from k42fs.objects.translation import PAGE_SHIFT, SLOT_MASK
 from k42fs.objects.workers import start_here
@@ -87,7 +87,6 @@ class Swaps:
         th: Thread,
         ref: Ref,
         new: CObjRoot,
-        disposition: Disposition = Disposition.DESTROY_WHEN_DONE,
         deadline: int | None = None,
         callback: Callable[[Swap], object] | None = None,
     ) -> Swap:
@@ -121,7 +120,7 @@ class Swaps:
                 max((past.ended_cycles + 1 for past in self.recent if past.ref == ref), default=0)
             )
         limit = self.deadline if deadline is None else deadline
-        swap = Swap(self, th, old, new, form, disposition, limit, callback)
+        swap = Swap(self, th, old, new, form, limit, callback)
         self.started += 1
         self.under_way[swap] = None
         if th.proc.on.clust_obj:
@@ -217,13 +216,6 @@ class Swaps:
         page, slot = self.cos.table.pages[ref >> PAGE_SHIFT], ref & SLOT_MASK
         if page.words[slot] & WRITING:
             page.words[slot] = write_complete(page.words[slot])
-
-    async def rename(self, th: Thread, root: CObjRoot) -> None:
-        """Give *root*, whose ref is another's now, a ref of its own. What it knows of processors stays."""
-        root.reassign(self.cos.publish(th.vp, root, None))
-        self.cos.machine.charge(th, RMW, self.cos.table.entry_addr(root.ref))
-        if th.proc.on.control:
-            self.cos.tracing.renamed(th.proc, root)
 
     async def retire(self, th: Thread, root: CObjRoot) -> None:
         """Destroy *root*, which is in no entry, when nobody can be using it; later, if there is no ref for it now."""

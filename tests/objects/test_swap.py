@@ -17,7 +17,7 @@ from k42fs.errors import (
 from k42fs.ids import Ref
 from k42fs.machine.live import Suspended
 from k42fs.machine.thread import Thread
-from k42fs.objects import Disposition, SingleRepRoot, Swap
+from k42fs.objects import SingleRepRoot, Swap
 from k42fs.objects.phases import NEXT, OVER, Event, Phase, after
 from k42fs.objects.state_word import SWITCHING
 from tests.objects.lab import Probe
@@ -291,22 +291,6 @@ def test_invariant_28_a_canonical_form_is_imported_once_a_partitioned_one_once_p
         f"more imports on {vp}" for vp in range(4)
     ]
     assert lab.call_on(2, lab.ref, "value") == 7
-
-
-def test_the_old_root_may_live_on_under_a_ref_of_its_own_or_without_one() -> None:
-    lab = SwapLab()
-    lab.touch(0)
-    kept = lab.root_of(lab.ref)
-    lab.switch(0, disposition=Disposition.REASSIGN_WHEN_DONE)
-    assert kept.ref != lab.ref
-    assert kept.rep.ref == kept.ref
-    assert lab.call_on(1, kept.ref, "add") == "old"
-    loose = lab.root_of(lab.ref)
-    lab.switch(0, version(lab.cos, "third", lab.board, lab.ref), disposition=Disposition.DO_NOT_DESTROY)
-    assert loose.rep.name == "new"
-    assert lab.call_on(1, lab.ref, "add") == "third"
-    lab.sweep(8)
-    assert "gone" not in " ".join(lab.board.log)
 
 
 def test_the_callback_is_called_once_when_the_next_swap_could_begin() -> None:
