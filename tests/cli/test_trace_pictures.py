@@ -146,3 +146,18 @@ def test_parse_refuses_what_no_event_begins_with(words: list[str], problem: str)
     result = run("parse", *words)
     assert result.exit_code == 1
     assert problem in result.stderr
+
+
+def test_one_viewer_at_a_time(tmp_path: Path) -> None:
+    HandTrace(tmp_path / "t").close()
+    result = run("export", "--chrome", "--ftrace", "-o", tmp_path / "out", tmp_path / "t")
+    assert result.exit_code == 2
+    assert "one viewer at a time" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_called_by_its_own_name(tmp_path: Path) -> None:
+    HandTrace(tmp_path / "t").close()
+    result = run("kmon", "--svg", tmp_path / "none" / "x.svg", tmp_path / "t")
+    assert result.exit_code == 1
+    assert result.stderr == f"k42fs: {tmp_path / 'none' / 'x.svg'}: No such file or directory\n"
