@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_directories_are_removed_while_they_are_swapped(seed: int) -> None:
         random = Random(seed * 13)
         while len(done) < CLIENTS:
             for root in list(storm.cos.objects()):
-                speaker = getattr(root, "speaker", None)
+                speaker: Any = getattr(root, "speaker", None)
                 if getattr(speaker, "kind", "") == "DirObject" and speaker.file is not storm.root:
                     try:
                         await control.swap(th, root.ref, random.choice(names("DirObject")))
