@@ -1,10 +1,14 @@
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
 
-from k42fs.machine import lock_trace
-from k42fs.machine.fast_core import FastCore
-from k42fs.machine.lock_base import LockBase
-from k42fs.machine.thread import Thread
+if TYPE_CHECKING:  # it looks these up at the first event: they import it
+    from k42fs.machine import lock_trace
+    from k42fs.machine.fast_core import FastCore
+    from k42fs.machine.lock_base import LockBase
+    from k42fs.machine.thread import Thread
+
+def follow(plain: ModuleType) -> None: ...
 
 class Caller:
     def __init__(self, passed_by: frozenset[str], site_of: Callable[[FrameType], int]) -> None: ...

@@ -149,11 +149,16 @@ cdef class LockTrace:
         return self.taken.site
 
 
-cdef int know_events() except -1:
+def follow(plain):
+    """Take lock_trace.py, which has the rest: it imports this module, not the other way round."""
+    global lock_trace
+    lock_trace = plain
+
+
+cdef int know_events(object lock) except -1:
     global ACQUIRE, RELEASE, TH_PROC, TH_VP, PROC_CLOCK, PROC_EMIT, LOCK_ADDR, LOCK_TRACE, EMIT_OWN, EMIT_CPU
-    global Processor, lock_trace
-    from k42fs.machine import lock_trace, processor
-    from k42fs.machine.lock_base import LockBase
+    global Processor
+    from k42fs.machine import processor
     from k42fs.machine.thread import Thread
     from k42fs.machine.tracing.emitters import Emitters
     from k42fs.machine.tracing.packing import LENGTH_SHIFT
@@ -163,7 +168,7 @@ cdef int know_events() except -1:
     Processor = processor.Processor
     TH_PROC, TH_VP = slot_offset(Thread.proc), slot_offset(Thread.vp)
     PROC_CLOCK, PROC_EMIT = slot_offset(Processor.clock), slot_offset(Processor.emit)
-    LOCK_ADDR, LOCK_TRACE = slot_offset(LockBase.addr), slot_offset(LockBase.trace)
+    LOCK_ADDR, LOCK_TRACE = slot_offset(type(lock).addr), slot_offset(type(lock).trace)
     EMIT_OWN, EMIT_CPU = slot_offset(Emitters.own), slot_offset(Emitters.cpu)
     events = load().by_attribute
     acquire, release = events["lock_acquire"], events["lock_release"]
@@ -182,7 +187,7 @@ cdef inline LockTrace part_of(object lock, object th):
     """Return *lock*'s part in the recording."""
     cdef LockTrace trace
     if not ACQUIRE:
-        know_events()
+        know_events(lock)
     part = slot(lock, LOCK_TRACE)
     if type(part) is LockTrace:
         trace = <LockTrace> part

@@ -231,4 +231,5 @@ try:
 except ImportError:
     granted, released, _part = granted_plainly, released_plainly, LockTrace
 else:
+    fast_trace.follow(sys.modules[__name__])
     granted, released, _part = fast_trace.granted, fast_trace.released, fast_trace.LockTrace
