@@ -159,12 +159,19 @@ def shares(room: int, parts: int) -> list[int]:
     return [max(room // parts + (index < room % parts), 2) for index in range(parts)]
 
 
+PATH_MIN: Final = 8
+"""What is left of a mount's path at least before what comes after it is cut."""
+
+
 def _head(path: str, seen: Interval, state: State, width: int) -> list[Text]:
     now = seen.now
     what = (
         f"{now['machine']}, {counted(now['processors'], 'processor')} at {now['mhz']} MHz, model={seen.model}"
     )
-    first = Text.assemble(("k42fs top ", "bold"), visible(path), "  ", (what, "dim"))
+    shown, room = visible(path), width - len("k42fs top ") - len("  ") - len(what)
+    if len(shown) > room >= PATH_MIN:  # its end tells more than its beginning, and the model more than either
+        shown = "…" + shown[len(shown) - room + 1 :]
+    first = Text.assemble(("k42fs top ", "bold"), shown, "  ", (what, "dim"))
     told = "  ".join(f"{name} {human(rate)}" for name, rate in seen.by_request)
     second = Text.assemble((f"{human(seen.requests)} requests/s", "bold green"), f"  {told}")
     if seen.refused:

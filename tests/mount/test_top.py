@@ -114,7 +114,8 @@ def test_text_has_no_escapes_and_says_when_nothing_happens(mount: K42Mount) -> N
     done = k42fs("top", "--once", "-i", "0.1", mount.path)
     assert (done.status, done.errors) == (0, "")
     assert "\x1b" not in done.output
-    assert done.output.startswith(f"k42fs top {mount.path}")
+    assert done.output.startswith("k42fs top ")
+    assert str(mount.path)[-8:] in done.output.splitlines()[0], "the end of a long path is what is left of it"
     assert "0 requests/s" in done.output
     assert "no lock was waited for" in done.output
 
