@@ -11,8 +11,8 @@ out=$(cd "$out" && pwd)
 mnt=$(mktemp -d)
 "$k42fs" mount -o processors=8,size=512m "$mnt"
 trap 'cd /; "$k42fs" umount "$mnt"; rmdir "$mnt"' EXIT
-mkdir "$mnt/work"
-cd "$mnt/work"
+mkdir "$mnt/proj"
+cd "$mnt/proj"
 "$here/c-project.sh" 60
 make -s -j8 # the first time processors' clocks are far apart, as one of them wrote the sources
 rm -rf build program

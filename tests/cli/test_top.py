@@ -75,7 +75,7 @@ def answer(
             {
                 "object": f"inode {row}",
                 "ref": 70 + row,
-                "path": f"/work/{row}.h",
+                "path": f"/proj/{row}.h",
                 "field": "contents",
                 "address": (1 << 52) + 128 * row,
                 "more_transfers": 300,
@@ -163,7 +163,7 @@ def test_what_an_empty_table_says_is_not_cut_off() -> None:
 
 def test_lines_are_shown_with_the_path_of_their_file() -> None:
     lines = lines_of(screen("/m", seen(), State(view="lines"), 80, 24), 80, 24)
-    assert any("inode 1 /work/1.h.contents" in line for line in lines)
+    assert any("inode 1 /proj/1.h.contents" in line for line in lines)
 
 
 def test_two_looks_at_the_same_moment_are_no_division_by_zero() -> None:
