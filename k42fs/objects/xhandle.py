@@ -81,6 +81,9 @@ class Rights(IntFlag):
     USER = 128
 
 
+_PROCESS_ONLY: Final = int(Rights.PROCESS_ONLY)
+
+
 class HandleList:
     """The handles to one object, or those of one client. Closed, it takes no more."""
 
@@ -97,7 +100,10 @@ class HandleList:
 
 
 class XObject:
-    """One entry. `is_valid` is the validity flag (K42: nummeth), set last and cleared first."""
+    """One entry. `is_valid` is the validity flag (K42: nummeth), set last and cleared first.
+
+    Rights are plain numbers here: each operation on flags takes as long as a request's whole look-up.
+    """
 
     __slots__ = (
         "addr", "client_data", "exported", "index", "is_valid", "match_rights", "matched", "pid", "ref", "sequence",
@@ -111,7 +117,7 @@ class XObject:
         self.is_valid = False
         self.ref = Ref(0)
         self.pid = KERNEL_PID
-        self.match_rights = self.user_rights = Rights.NONE
+        self.match_rights = self.user_rights = 0
         self.exported: HandleList | None = None
         self.matched: HandleList | None = None
         self.client_data: Any = None
@@ -185,7 +191,7 @@ class XHandleTable:
         if matched is None and pid != KERNEL_PID:
             matched = self.clients[pid] = HandleList(f"process {pid}")
         entry.ref, entry.pid = ref, pid
-        entry.match_rights, entry.user_rights = rights | Rights.PROCESS_ONLY, user_rights
+        entry.match_rights, entry.user_rights = int(rights) | _PROCESS_ONLY, int(user_rights)
         entry.client_data, entry.when_freed = client_data, when_freed
         entry.exported, entry.matched = exported, matched
         for each in (exported, matched):
@@ -219,7 +225,7 @@ class XHandleTable:
         Raises: BadHandleError. NotPermittedError: the caller may not give access, or not as much as that.
         """
         entry = await self.found(th, handle, caller, Rights.CONTROL_ACCESS)
-        own = self._rights(entry, caller)
+        own = Rights(self._rights(entry, caller))
         if rights & ~own:
             raise NotPermittedError(
                 f"handle {handle:#x}: {rights & ~own!r} cannot be granted, the caller has {own!r}"
@@ -296,7 +302,7 @@ class XHandleTable:
         if 0 <= index < len(self.entries):
             await th.touch(FIND, self.entries[index].addr)
         entry = self.find(handle)
-        rights = self._rights(entry, caller)
+        rights = Rights(self._rights(entry, caller))
         if needed & ~rights:
             raise NotPermittedError(f"handle {handle:#x}: needs {needed!r}, process {caller} has {rights!r}")
         return entry
@@ -346,7 +352,7 @@ class XHandleTable:
             "freed": self._frees,
         }
 
-    def _rights(self, entry: XObject, caller: int) -> Rights:
+    def _rights(self, entry: XObject, caller: int) -> int:
         return entry.match_rights | entry.user_rights if caller == entry.pid else entry.user_rights
 
     def _grow(self) -> None:

@@ -28,8 +28,13 @@ T = TypeVar("T")
 CLOSED_MAX: Final = 256
 """Closed handles that may wait for the next request: looking at `.k42` alone is to change no figure."""
 
-DIRECTORY_RIGHTS: Final = Rights.LOOKUP | Rights.READ
-READ_WRITE: Final = Rights.READ | Rights.WRITE
+DIRECTORY_RIGHTS: Final = Rights.GLOBAL_HANDLE | Rights.LOOKUP | Rights.READ
+CONTROL_RIGHTS: Final = Rights.GLOBAL_HANDLE | Rights.READ | Rights.WRITE
+FILE_RIGHTS: Final = (
+    (Rights.GLOBAL_HANDLE, Rights.GLOBAL_HANDLE | Rights.WRITE),
+    (Rights.GLOBAL_HANDLE | Rights.READ, CONTROL_RIGHTS),
+)
+"""By whether a file was opened for reading, and for writing."""
 
 
 @dataclass(slots=True)
@@ -64,7 +69,7 @@ class HandleTable:
             exported,
             creds.pid,
             Rights.NONE,
-            user_rights=(READ_WRITE if node is None else _rights(opened)) | Rights.GLOBAL_HANDLE,
+            user_rights=CONTROL_RIGHTS if node is None else _rights(opened),
             client_data=handle,
         )
         return handle
@@ -75,9 +80,9 @@ class HandleTable:
         Raises: BadHandleError: it is not open. NotPermittedError: it was not opened for that.
         """
         entry = self.table.find(number)
-        if needed & ~entry.user_rights.value:
+        if needed & ~entry.user_rights:
             raise NotPermittedError(
-                f"handle {number:#x}: needs {Rights(needed)!r}, has {entry.user_rights!r}"
+                f"handle {number:#x}: needs {Rights(needed)!r}, has {Rights(entry.user_rights)!r}"
             )
         handle: Handle[Any] = entry.client_data
         return handle
@@ -108,4 +113,4 @@ def _rights(opened: object) -> Rights:
     is_readable, is_writable = getattr(opened, "is_readable", None), getattr(opened, "is_writable", None)
     if is_readable is None or is_writable is None:
         return DIRECTORY_RIGHTS
-    return (Rights.READ if is_readable else Rights.NONE) | (Rights.WRITE if is_writable else Rights.NONE)
+    return FILE_RIGHTS[is_readable][is_writable]
