@@ -2,76 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Final
 
 import click
 
+from k42fs.cli.commands import Commands
 from k42fs.cli.machine import machine
+from k42fs.cli.name_commands import attach, bind, detach, ns
+from k42fs.cli.object_commands import conform, interpose, objects, swap, update
 from k42fs.cli.trace import trace
-from k42fs.errors import K42Error
 
 DEFAULT_MOUNT_POINT: Final = "mnt"
-SENTENCE_MAX: Final = 1000
-"""Characters of a command's first sentence: click's own limit is what is left of a line."""
-
-
-class Commands(click.Group):
-    """Turns what a command refuses into one line on standard error and a non-zero exit; lists whole sentences."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each command with the first sentence of its help, on more lines where one is too short."""
-        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        rows = [
-            (name, command.get_short_help_str(limit=SENTENCE_MAX))
-            for name, command in commands
-            if command is not None and not command.hidden
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own signature
-        try:
-            return super().invoke(ctx)
-        except K42Error as exc:
-            _fail(str(exc) or os.strerror(exc.errno))
-        except TimeoutError as exc:
-            _fail(str(exc))
-        except OSError as exc:
-            _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,  # noqa: ANN401  click's own signature
-    ) -> Any:  # noqa: ANN401
-        """As click's, but what is wrong with the command line is one line, too, and says where help is."""
-        if not standalone_mode:
-            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        try:
-            status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as exc:
-            exc.show()
-            sys.exit(exc.exit_code)
-        except click.UsageError as exc:
-            command = exc.ctx.command_path if exc.ctx is not None else "k42fs"
-            said = " ".join(exc.format_message().split()).rstrip(".")
-            _fail(f"{said}: see '{command} --help'", exc.exit_code)
-        except click.ClickException as exc:
-            _fail(exc.format_message(), exc.exit_code)
-        except click.Abort:
-            sys.exit(130)
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _fail(reason: str, status: int = 1) -> NoReturn:
-    click.echo(f"k42fs: {reason}", err=True)
-    sys.exit(status)
 
 
 def _show_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
@@ -114,6 +56,10 @@ Options for -o, comma-separated:
        =calls       count calls and locks only
        =off         no model
   size=BYTES        room for data: k, m, g, t or N% of memory (half of it)
+  policy=NAME       which implementations objects get: k42 (the default),
+                    linux-like, or a set of your own, FILE.toml
+  adapt=act         swap objects that contend; =advise only says what it would,
+       =off         does nothing (the default); adapt_rules=FILE.toml: own rules
   seed=N            seed of the model's tie-breaks (0)
   acl               enforce POSIX ACLs
   noatime           never update access times (default: as relatime)
@@ -178,121 +124,6 @@ def stats(as_json: bool, reset: bool, path: str) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.argument("path", metavar="[PATH]", default=".")
-def objects(as_json: bool, path: str) -> None:
-    """Show the live clustered objects of the mount that holds PATH; for a file or directory in it, its own object.
-
-    PATH is the current directory unless given. In the mount's root that shows all objects by type; in a
-    directory below it, that directory's own object; outside of any k42fs, those of a mount on ./mnt, if there is
-    one. All objects from anywhere: name the mount point.
-    """
-    from k42fs.cli.showing import show_objects
-
-    show_objects(path, as_json)
-
-
-@cli.command()
-@click.option(
-    "-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount, for a TYPE."
-)
-@click.option("--wait", "waits", is_flag=True, help="Return when the new implementation serves.")
-@click.argument("what", metavar="PATH|TYPE")
-@click.argument("implementation", metavar="IMPLEMENTATION")
-def swap(mount_path: str, waits: bool, what: str, implementation: str) -> None:
-    """Let another implementation serve a file or directory, or all objects of a type, while they are in use.
-
-    PATH is a file or directory in a mount, TYPE such as DirObject or ServerFile; '.k42/swap' lists the types of a
-    mount with their implementations. Nothing that is open is disturbed. Objects that are made later get what the
-    mount's policy says: see '.k42/policy'.
-    """
-    from k42fs.cli.swapping import swap_objects
-
-    swap_objects(what, implementation, mount_path, waits)
-
-
-@cli.command()
-@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
-@click.argument("kind", metavar="TYPE")
-@click.argument("module", metavar="MODULE.py")
-def update(mount_path: str, kind: str, module: str) -> None:
-    """Replace the code of all objects of a TYPE, such as ServerFile, by MODULE.py's, while they are in use.
-
-    The module is run by the mount's daemon, and holds a REPLACEMENT of the type's next version; see
-    'docs/examples/update_server_file.py'. If it does not fit, nothing changes. Objects made from now on are the
-    module's too. 'k42fs conform MODULE.py' tests one before.
-    """
-    from k42fs.cli.updating import update_objects
-
-    update_objects(kind, module, mount_path)
-
-
-@cli.command()
-@click.argument("module")
-def conform(module: str) -> None:
-    """Check an implementation of your own before a mount gets it: against a model, under load, while swapped.
-
-    MODULE is a Python file with a REPLACEMENT, as for 'k42fs update'; it is run. The checks are deterministic and
-    take some seconds. Status 1 if one fails.
-    """
-    from pathlib import Path
-
-    from k42fs.cli.conforming import conform as run
-
-    if not run(Path(module)):
-        raise click.exceptions.Exit(1)
-
-
-@cli.group()
-def interpose() -> None:
-    """Put arbiters before objects in use: count or measure their calls, delay them, let them fail."""
-
-
-@interpose.command(name="show")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.argument("path", metavar="[PATH]", default=".")
-def interpose_show(as_json: bool, path: str) -> None:
-    """Show the arbiters of the mount that holds PATH, and what they have found out."""
-    from k42fs.cli.showing import show_control
-
-    show_control(path, "interpose", as_json)
-
-
-@interpose.command(name="attach")
-@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
-@click.option("--to", "wanted", required=True, metavar="WHAT", help="all, a TYPE, a REF, or a PATH.")
-@click.argument("arbiter", nargs=-1, required=True, metavar="ARBITER")
-def interpose_attach(mount_path: str, wanted: str, arbiter: tuple[str, ...]) -> None:
-    """Put an arbiter before one object, all of a type, or all there are and will be.
-
-    ARBITER is one of:
-
-    \b
-      count                           count calls, by method and processor
-      latency                         count them by the cycles they took
-      delay CYCLES [ODDS] [METHOD..]  let calls wait: provokes races
-      fault ERRNO [ODDS] [METHOD..]   answer calls with an error, such as ENOSPC
-
-    \b
-    k42fs interpose attach --to DirObject -m mnt count
-    k42fs interpose attach --to mnt/file fault ENOSPC 0.1 write
-    """
-    from k42fs.cli.interposing import attach
-
-    attach(mount_path, arbiter, wanted)
-
-
-@interpose.command(name="release")
-@click.option("-m", "--mount", "mount_path", default=".", metavar="PATH", help="Any path in the mount.")
-@click.argument("which", metavar="NUMBER|all")
-def interpose_release(mount_path: str, which: str) -> None:
-    """Take an arbiter away, or all: of those before one object the last one first."""
-    from k42fs.cli.interposing import release
-
-    release(mount_path, which)
-
-
-@cli.command()
 @click.option(
     "-i",
     "--interval",
@@ -319,77 +150,6 @@ def top(seconds: float, iterations: int | None, once: bool, as_json: bool, path:
     from k42fs.cli.top import run
 
     run(path, seconds, 1 if once else iterations, as_json)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "-r", "--resolve", "resolved", multiple=True, metavar="NAME", help="Show where NAME leads; see below."
-)
-@click.option("--no-follow", is_flag=True, help="With --resolve: do not follow a link that NAME ends in.")
-@click.argument("path", metavar="[PATH]", default=".")
-def ns(as_json: bool, resolved: Sequence[str], no_follow: bool, path: str) -> None:
-    """Show the name space of the mount that holds PATH: servers, prefixes, binds, what is hidden by what.
-
-    With --resolve, show instead how K42 finds the file called NAME, an absolute path in the mount's own name
-    space: the prefix that matched, its server and what is left for the server to walk, the links followed, and
-    the file with its object. Repeated, all NAMEs are asked of one client, which knows the links it has met.
-    """
-    if resolved:
-        from k42fs.cli.resolving import show_resolutions
-
-        show_resolutions(path, resolved, as_json, no_follow)
-        return
-    if no_follow:
-        raise click.UsageError("--no-follow says how to --resolve a NAME: give one")
-    from k42fs.cli.showing import show_control
-
-    show_control(path, "mounts", as_json)
-
-
-@cli.command()
-@click.option("--nocov", is_flag=True, help="Not coverable: it hides coverable mounts below it.")
-@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
-@click.argument("old")
-@click.argument("new")
-def bind(nocov: bool, mount_path: str, old: str, new: str) -> None:
-    """Make NEW name what OLD names now. Both are paths in the mount's own name space, such as /src."""
-    from k42fs.cli.showing import change_names
-
-    change_names(mount_path, ["bind", old, new, *(["nocov"] if nocov else [])], new)
-
-
-@cli.command()
-@click.option(
-    "--cov/--nocov",
-    "is_coverable",
-    default=False,
-    help="Whether mounts below PREFIX that are coverable, binds as a rule, stay visible (--cov) or are hidden by"
-    " it (--nocov, the default).",
-)
-@click.option("--size", help="Room for data: k, m, g, t (default: the root server's).")
-@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
-@click.argument("server")
-@click.argument("prefix")
-def attach(is_coverable: bool, size: str | None, mount_path: str, server: str, prefix: str) -> None:
-    """Start a new SERVER (ramfs) and mount it at PREFIX, a path in the mount's own name space.
-
-    At a PREFIX in use it stacks: the new server is in front until it is detached.
-    """
-    from k42fs.cli.showing import change_names
-
-    options = [f"size={size}"] if size else []
-    change_names(mount_path, ["attach", server, prefix, *options, "cov" if is_coverable else "nocov"], prefix)
-
-
-@cli.command()
-@click.option("-m", "--mount", "mount_path", default=".", help="Any path in the mount (default: here).")
-@click.argument("prefix")
-def detach(mount_path: str, prefix: str) -> None:
-    """Take away the server or bind that is in front at PREFIX."""
-    from k42fs.cli.showing import change_names
-
-    change_names(mount_path, ["detach", prefix])
 
 
 @cli.command()
@@ -421,8 +181,8 @@ def mount_helper(words: Sequence[str]) -> None:
     run(list(words))
 
 
-cli.add_command(machine)
-cli.add_command(trace)
+for command in (objects, swap, update, conform, interpose, ns, bind, attach, detach, machine, trace):
+    cli.add_command(command)
 
 
 def main() -> None:
