@@ -160,12 +160,14 @@ def fitting(rows: Sequence[Sequence[str]], left: int, columns: int, droppable: S
 
 
 def objects(stats: Mapping[str, Any]) -> str:
-    """Live objects by type, then the manager's counts."""
+    """Live objects by type, the calls of each file server, then the manager's counts."""
     types = sorted(stats["types"].items(), key=lambda item: (-item[1], item[0]))
     text = "# live clustered objects by type\n" + table(
         [["type", "objects"], *([n, f"{c:,}"] for n, c in types)], left=1
     )
-    flat = {key: value for key, value in stats.items() if not isinstance(value, dict)}
+    servers = [[each["server"], str(each["ref"]), f"{each['calls']:,}"] for each in stats["servers"]]
+    text += "\n# calls of file servers\n" + table([["server", "ref", "calls"], *servers], left=1)
+    flat = {key: value for key, value in stats.items() if not isinstance(value, dict | list)}
     return text + "\n# object manager\n" + keys_and_values(flat)
 
 

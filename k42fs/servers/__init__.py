@@ -10,7 +10,8 @@ file library   name_tree.py     NameTree, the face of a file server: names; tree
                                 name_cache.py, name_holder.py: its names; dir_distributed.py: the other one,
                                 with name_buckets.py, near_names.py; dir_state.py: what they hand each other
                server_file.py   ServerFile: one file in use; file_object.py: what it shares with DirObject
-               file_cache.py    FileCache: a file's pages         open_file.py   what clients hold
+               cached_file.py   FileCache: a file's pages; the kinds: file_cache, partitioned_cache, replicated_cache
+               open_file.py     what clients hold
                fs_global.py     one instance: tokens and objects  free_list.py, multi_link.py: its lists
                rename.py        rename, rmdir; name_locks.py: several dirlocks at once
                walk.py          paths inside one tree

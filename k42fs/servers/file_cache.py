@@ -21,11 +21,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import READ, WRITE, Kind, Layout
+from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import mem_trace
+from k42fs.servers.cached_file import CachedFile
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.one_rep import replacer
 
@@ -67,7 +68,7 @@ def bucket_of(addr: Addr, extent: int) -> Addr:
     return Addr(addr + _PAGES + extent % BUCKETS * 8)
 
 
-class FileCache:
+class FileCache(CachedFile):
     """The page cache of one file, one lock around its page hash."""
 
     __slots__ = ("_extents", "_incoming", "_lock", "addr", "file", "ref", "root", "tree")
@@ -88,38 +89,6 @@ class FileCache:
         self._lock = make_lock(machine.lock_kind, machine, lock_addr, rank=50, name="pages", owner=self)
         self._extents: Extents = {}
         self._incoming: Extents | None = None
-
-    def label(self) -> str:
-        """What statistics and traces call it."""
-        return f"FileCache {self.file.ino}"
-
-    def trace_name(self) -> str:
-        """What recordings call it: by its file's path, where that is known."""
-        return self.tree.known.describe(self.file)
-
-    async def read(self, th: Thread, offset: int, size: int) -> bytes:
-        """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
-        await self._charge(th, READ, offset, size)
-        if th.proc.on.mem:
-            th.proc.emit.mem_fr_start_fill_page(self.addr, offset)
-        return await self.tree.fs.read(th, self.file, offset, size)
-
-    async def write(
-        self,
-        th: Thread,
-        offset: int,
-        data: bytes | bytearray | memoryview,
-        keeps_times: bool = False,
-    ) -> int:
-        """Store bytes; how many. A page that the file system has no room for is not cached either.
-
-        *keeps_times*: as in `FileSystem.write`.
-        """
-        if th.proc.on.mem:
-            th.proc.emit.mem_fr_start_write(self.addr, offset, len(data))
-        written = await self.tree.fs.write(th, self.file, offset, data, keeps_times)
-        await self._charge(th, WRITE, offset, written)
-        return written
 
     async def truncate(self, th: Thread, size: int) -> None:
         """Cut the file, then forget the pages past its end."""
@@ -154,13 +123,10 @@ class FileCache:
             await th.touch(ADD_PAGES, self.addr, bucket_of(self.addr, extent))
         self._incoming = state
 
-    def committed(self, th: Thread) -> None:
+    def committed(self, _th: Thread) -> None:
         """Take the frames over that were handed on; who was handed none forgets its own, which are another's."""
         state, self._incoming = self._incoming, None
-        self._adopt(th, {} if state is None else state)
-
-    def _adopt(self, _th: Thread, extents: Extents) -> None:
-        self._extents = extents
+        self._extents = {} if state is None else state
 
     def _free(self, th: Thread, extent: int) -> None:
         free_frames(self.tree, th, self._extents.pop(extent))

@@ -22,13 +22,13 @@ from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.transfer import TransferType, TransferTypes
 from k42fs.servers import mem_trace
+from k42fs.servers.cached_file import CachedFile
 from k42fs.servers.file_cache import (
     CACHE,
     EXTENT,
     EXTENT_SHIFT,
     PAGE,
     Extents,
-    FileCache,
     Frames,
     free_frames,
     new_frames,
@@ -73,17 +73,22 @@ class Partition:
         return Addr(self.addr + _PAGES + extent // PARTITIONS % BUCKETS * 8)
 
 
-class PartitionedFileCache(FileCache):
-    """The page cache of one file, in partitions. `_extents` is not used, nor the one lock."""
+class PartitionedFileCache(CachedFile):
+    """The page cache of one file, in partitions."""
 
-    __slots__ = ("_partitions",)
+    __slots__ = ("_incoming", "_partitions", "addr", "file", "ref", "root", "tree")
 
+    kind: ClassVar[str] = "FileCache"
     implementation: ClassVar[str] = "partitioned"
-    imports: ClassVar[TransferTypes] = frozenset((TransferType.CACHE_CANONICAL,))
+    exports: ClassVar[TransferTypes] = frozenset((TransferType.CACHE_CANONICAL,))
+    imports: ClassVar[TransferTypes] = exports
 
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
-        super().__init__(tree, file, vp)
+        self.tree = tree
+        self.file = file
+        self.addr = tree.memory.alloc(vp, CACHE, CACHE.kind, owner=self)
         self._partitions: dict[int, Partition] = {}
+        self._incoming: Extents | None = None
 
     async def truncate(self, th: Thread, size: int) -> None:
         """Cut the file, then forget the pages past its end."""
@@ -102,13 +107,15 @@ class PartitionedFileCache(FileCache):
 
     async def cleanup(self, th: Thread) -> None:
         """Give back frames and memory: no call is inside any more."""
+        if th.proc.on.mem:
+            th.proc.emit.mem_fcm_common_destroy(self.ref)
         for partition in self._partitions.values():
             for frames in partition.extents.values():
                 free_frames(self.tree, th, frames)
             self.tree.memory.free(th.vp, partition.addr)
             del partition.lock  # it names the partition as its owner: without the cycle both go at once
         self._partitions.clear()
-        await super().cleanup(th)
+        self.tree.memory.free(th.vp, self.addr)
 
     # Replacement
 
@@ -121,10 +128,12 @@ class PartitionedFileCache(FileCache):
             await th.touch(ADD, partition.addr, partition.bucket(extent))
         self._incoming = state
 
-    def _adopt(self, th: Thread, extents: Extents) -> None:
+    def committed(self, th: Thread) -> None:
+        """Take the frames over that were handed on; who was handed none forgets its own, which are another's."""
+        state, self._incoming = self._incoming, None
         for partition in self._partitions.values():
             partition.extents = {}
-        for extent, frames in extents.items():
+        for extent, frames in (state or {}).items():
             self._partition(th.vp, extent).extents[extent] = frames
 
     # Inside

@@ -21,12 +21,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from k42fs.ids import VP, Addr, Ref
-from k42fs.machine.layout import READ, WRITE, Kind, Layout
+from k42fs.machine.layout import Kind, Layout
 from k42fs.machine.lock_choice import make_lock
 from k42fs.objects.implementations import Implementation, register
 from k42fs.objects.root import MultiRepRoot, Rep
 from k42fs.objects.transfer import TransferType, TransferTypes, is_first
 from k42fs.servers import mem_trace
+from k42fs.servers.cached_file import CachedFile
 from k42fs.servers.file_cache import (
     ADD_PAGES,
     CACHE,
@@ -60,55 +61,29 @@ _PAGES: Final = REPLICA.offset("pages")
 _UNMODELLED: Final = Frames(Addr(0), EXTENT)
 
 
-class Replica(Rep):
+class Replica(CachedFile, Rep):
     """One processor's copies of entries of the master."""
 
-    __slots__ = ("addr", "extents", "lock")
+    __slots__ = ("addr", "extents", "file", "lock", "tree")
 
     root: ReplicatedCacheRoot
 
     def __init__(self, root: ReplicatedCacheRoot, vp: VP) -> None:
+        self.tree = root.tree
+        self.file = root.file
         self.addr = root.tree.memory.alloc(vp, REPLICA, REPLICA.kind, owner=self)
         machine = root.tree.machine
         self.lock = make_lock(machine.lock_kind, machine, self.addr, rank=51, name="replica", owner=self)
         self.extents: Extents = {}
 
-    def label(self) -> str:
-        """What statistics and traces call it."""
-        return self.root.label()
-
-    async def read(self, th: Thread, offset: int, size: int) -> bytes:
-        """Bytes of the file; the caller clipped the range to its length, which may have changed since."""
-        await self._charge(th, READ, offset, size)
-        if th.proc.on.mem:
-            th.proc.emit.mem_fr_start_fill_page(self.addr, offset)
-        return await self.root.tree.fs.read(th, self.root.file, offset, size)
-
-    async def write(
-        self,
-        th: Thread,
-        offset: int,
-        data: bytes | bytearray | memoryview,
-        keeps_times: bool = False,
-    ) -> int:
-        """Store bytes; how many. A page that the file system has no room for is not cached either.
-
-        *keeps_times*: as in `FileSystem.write`.
-        """
-        if th.proc.on.mem:
-            th.proc.emit.mem_fr_start_write(self.addr, offset, len(data))
-        written = await self.root.tree.fs.write(th, self.root.file, offset, data, keeps_times)
-        await self._charge(th, WRITE, offset, written)
-        return written
-
     async def truncate(self, th: Thread, size: int) -> None:
         """Cut the file, then forget the pages past its end, here and everywhere."""
-        await self.root.tree.fs.truncate(th, self.root.file, size)
+        await self.tree.fs.truncate(th, self.file, size)
         await self.root.forget_from(th, -(-size >> EXTENT_SHIFT))
 
     async def cleanup(self, th: Thread) -> None:
         """Give back the replica's memory: no call is inside any more."""
-        self.root.tree.memory.free(th.vp, self.addr)
+        self.tree.memory.free(th.vp, self.addr)
         self.extents = {}
         del self.lock  # it names this object as its owner: without the cycle both go at once
 
@@ -130,7 +105,7 @@ class Replica(Rep):
     async def _charge(self, th: Thread, code: int, offset: int, size: int) -> None:
         """Look the pages of a range up, extent by extent; then copy."""
         end = offset + size
-        modelled = self.root.tree.modelled
+        modelled = self.tree.modelled
         first = offset >> EXTENT_SHIFT
         pieces: list[tuple[int, int]] = []
         for extent in range(first, max(-(-end >> EXTENT_SHIFT), first + 1)):
@@ -155,7 +130,7 @@ class Replica(Rep):
         await self.lock.acquire(th)
         try:
             await th.touch(FIND, self.addr, self.bucket(extent))
-            if not self.root.tree.modelled:
+            if not self.tree.modelled:
                 return _UNMODELLED
             found = self.extents.get(extent)
         finally:

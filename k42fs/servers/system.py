@@ -237,8 +237,12 @@ class System:
     # What there is to know
 
     def object_statistics(self) -> dict[str, Any]:
-        """Return the object manager's counts, ready for JSON."""
-        return {**self.cos.statistics()}
+        """Return the object manager's counts, and the calls each file server has had, ready for JSON."""
+        servers = [
+            {"server": tree.label(), "ref": ref, "calls": tree.calls.total}
+            for ref, tree in self.trees.items()
+        ]
+        return {**self.cos.statistics(), "servers": servers}
 
     def listing(self) -> tuple[str, Any]:
         """Return the name space as text and ready for JSON."""
