@@ -60,6 +60,7 @@ Knows nothing of objects or files. Reading order, each file importing only from 
     trace_run.py, trace_merge.pyx, trace_report.py     running them, and what came of it
     reference_log.py     a line for each reference
     statistics.py     what happened, as one dictionary
+    baseline.py       where counting last began
     driver.py         Machine, which puts all this together
     validation/       experiments with known outcomes, on top of all this
 

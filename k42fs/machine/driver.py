@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from k42fs.ids import VP
+from k42fs.machine.baseline import Baseline
 from k42fs.machine.blocks import BlockTraffic
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.config_rules import refusal
@@ -99,9 +100,8 @@ class Machine:
         self._thread_class = parts.thread
         self.charger = parts.make_charger(self) if parts.make_charger else None
         self._threads = self._furthest = 0
-        self._base_clocks: dict[VP, int] = {}
         self._window = config.live_window_cycles
-        self._reset_at = self._late_before = 0
+        self.baseline = Baseline()
         self._scheduler = parts.make_scheduler(self)
         self._live = LiveDriver(self)
         self.let_others_run = self._live.let_others_run
@@ -360,15 +360,8 @@ class Machine:
         return statistics(self, top)
 
     def reset_statistics(self) -> None:
-        """Zero all counts. Clocks go on; live, they first meet at the furthest, so that all rows start there."""
-        now = self.now
-        self._reset_at = now
-        self._late_before = self.core.late
-        for proc in self.processors:
-            if self.live and proc.clock:
-                proc.idle_until(now)
-            self._base_clocks[proc.vp] = proc.clock
-            proc.work = proc.spin = proc.spin_seen = proc.idle = proc.calls = proc.operations = 0
+        """Zero all counts. Clocks go on."""
+        self.baseline.begin(self)
         self.script_calls.clear()
         if self.charger is not None:
             self.charger.reset_calls()
@@ -385,16 +378,12 @@ class Machine:
     @property
     def reset_at(self) -> int:
         """The furthest clock at the last reset."""
-        return self._reset_at
+        return self.baseline.at
 
     @property
     def late(self) -> int:
         """Requests since the last reset that came too late in virtual time for a line's or home's history."""
-        return self.core.late - self._late_before
-
-    def base_clock(self, proc: Processor) -> int:
-        """Return processor *proc*'s clock at the last reset."""
-        return self._base_clocks.get(proc.vp, 0)
+        return self.core.late - self.baseline.late
 
     def recent_events(self, count: int = 20) -> str:
         """Return the last *count* events of each processor that has any, as text; those traced too, if any are."""
@@ -407,7 +396,7 @@ class Machine:
         if self.model != "full":
             return
         for proc in self.processors:
-            spent = proc.clock - self.base_clock(proc)
+            spent = proc.clock - self.baseline.clock(proc)
             memory = self.core.counters(proc.vp).cycles
             parts = {"memory": memory, "work": proc.work, "spin": proc.spin, "idle": proc.idle}
             assert spent == sum(parts.values()), f"processor {proc.vp}: {spent} cycles are not {parts}"

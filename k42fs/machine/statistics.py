@@ -104,7 +104,7 @@ def _processors(machine: Machine) -> list[dict[str, Any]]:
     for proc in machine.processors:
         if not proc.clock and not proc.operations and not proc.calls:
             continue  # never used: at 1024 processors most are
-        busy = proc.clock - machine.base_clock(proc) - proc.idle
+        busy = proc.clock - machine.baseline.clock(proc) - proc.idle
         row: dict[str, Any] = {
             "vp": proc.vp,
             "node": proc.node,
@@ -114,7 +114,7 @@ def _processors(machine: Machine) -> list[dict[str, Any]]:
             "work_cycles": proc.work,
             "spin_cycles": proc.spin,
             "idle_cycles": proc.idle,
-            "utilisation": round(busy / span, 4) if (span := now - machine.base_clock(proc)) > 0 else 0.0,
+            "utilisation": round(busy / span, 4) if (span := now - machine.baseline.clock(proc)) > 0 else 0.0,
         }
         if machine.model == "full":
             counters = machine.core.counters(proc.vp)

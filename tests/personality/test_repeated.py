@@ -112,7 +112,7 @@ async def test_the_rows_of_processors_say_what_the_statistics_say(mount: Mount) 
     for row, full in zip(seen["per_processor"], rows, strict=True):
         assert row["operations"] == full["operations"] > 0
         assert row["references"] == full["loads"] + full["stores"] + full["rmws"] > row["misses"] > 0
-        span = seen["now_cycles"] - mount.system.machine.base_clock(
+        span = seen["now_cycles"] - mount.system.machine.baseline.clock(
             mount.system.machine.processors[row["vp"]]
         )
         assert row["busy_cycles"] / span == pytest.approx(full["utilisation"], abs=0.01)
