@@ -17,6 +17,8 @@ from . import warden as warden_module
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Other users must get in; device nodes and set-user-ID bits must work, as on any disk of the machine.
 COMMON_OPTIONS = "allow_other,dev,suid"
+# A policy set, or a file of one, for all mounts that do not choose theirs (docs/testing.md).
+POLICY = os.environ.get("K42FS_TEST_POLICY", "")
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class K42Mount:
         self.path = path
         self.log = path.with_name(f"{path.name}.log")
         self.log.unlink(missing_ok=True)  # of an earlier mount on the same directory
-        self.options = f"{options},{COMMON_OPTIONS},log={self.log}"
+        chosen = f"policy={POLICY}," if POLICY and "policy=" not in options else ""
+        self.options = f"{options},{chosen}{COMMON_OPTIONS},log={self.log}"
         self._warden = warden
 
     def start(self) -> None:
