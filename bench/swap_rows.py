@@ -14,7 +14,7 @@ from k42fs.machine.thread import Thread
 from k42fs.objects.adaptation import Adapter
 from k42fs.objects.cosmgr import COSMgr
 from k42fs.objects.swap_record import SwapRecord
-from k42fs.servers.adapt_rules import RULES
+from k42fs.servers.adapt_rules import RULES, USES
 from k42fs.servers.makers import MAKERS
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.object_policy import Kind, ObjectPolicy
@@ -66,8 +66,8 @@ class Site:
         self.processors = processors
         self.machine = Machine(preset(PRESET, processors=processors + 1))
         self.cos = COSMgr(self.machine)
-        policy = ObjectPolicy(MAKERS, chosen)
-        self.tree = NameTree(self.cos, RamFS(self.machine, UNLIMITED), policy=policy)
+        self.policy = ObjectPolicy(MAKERS, chosen)
+        self.tree = NameTree(self.cos, RamFS(self.machine, UNLIMITED), policy=self.policy)
         self.root = self.tree.root_file()
         for vp in range(processors):
             self.machine.spawn(VP(vp), self.cos.daemon, CLEANUP_CYCLES, daemon=True)
@@ -113,7 +113,7 @@ class Site:
 
     def adapt(self, operation: Operation) -> Adapter:
         """Let all processors do *operation* while an adapter with the shipped rules watches; that adapter."""
-        adapter = Adapter(self.cos, RULES)
+        adapter = Adapter(self.cos, RULES, makers=self.policy, uses=USES)
 
         async def watch(th: Thread) -> None:
             for _ in range(WINDOWS):

@@ -25,6 +25,11 @@
 | object_statistics.py | what is known of all objects, as figures                                         |
 | manager_root.py   | the manager as an object of its own                                                 |
 | cosmgr.py         | COSMgr, the face of all this: activate, publish, destroy, check_cleanup, statistics |
+| counted_calls.py  | calls of watched objects, counted on their way                                      |
+| monitors.py       | what adaptation watches: locks, lines, new objects                                  |
+| adapt_figures.py  | an object's figures in a window, and what was decided on them                       |
+| adapt_rules.py    | rules made of thresholds, in Python or TOML                                         |
+| adaptation.py     | run-time adaptation: windows, rules, decisions, swaps                               |
 | xhandle.py        | handles of clients in other address spaces: rights, client lists, recycling         |
 | counter.py        | the smallest worked clustered object, shared and replicated                         |
 

@@ -8,10 +8,12 @@
     windows = 2
     least = { contended_share = 0.3, contentions = 20, processors = 2 }
     most = { writers = 0 }
+    new = 0.9
 
 The rule speaks for objects of *kind* that have one of the implementations in *from*, and names *to* when every
 figure in *least* is at least, and every one in *most* at most, what stands there. A figure is one of those of
-`Figures`, or whatever the object counts of itself (`activity`).
+`Figures`, or whatever the object counts of itself (`activity`). With *new* it also decides what new objects of the
+kind are: when it speaks for that share of those that were made in a window.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from k42fs.errors import ConfigError, UnknownImplementationError
-from k42fs.objects.adaptation import Figures
+from k42fs.objects.adapt_figures import Figures
 from k42fs.objects.implementations import find, kinds
 
 WINDOWS: Final = 2
 WINDOWS_MAX: Final = 1000
-FIELDS: Final = ("name", "kind", "from", "to", "windows", "least", "most")
+FIELDS: Final = ("name", "kind", "from", "to", "windows", "least", "most", "new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class ThresholdRule:
     least: Mapping[str, float] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
     windows: int = WINDOWS
+    share_of_new: float = 0.0
 
     def decide(self, figures: Figures) -> str | None:
         if figures.kind != self.kind or figures.implementation not in self.old:
@@ -100,7 +103,10 @@ def _rule(where: str, data: object) -> ThresholdRule:
     least, most = _limits(where, data, "least"), _limits(where, data, "most")
     if not least and not most:
         raise ConfigError(f"{where}: neither least nor most: it would hold always")
-    return ThresholdRule(_word(where, data, "name"), kind, tuple(old), new, least, most, windows)
+    share = data.get("new", 0)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ConfigError(f"{where}: new={share!r}: must be from 0 to 1")
+    return ThresholdRule(_word(where, data, "name"), kind, tuple(old), new, least, most, windows, share)
 
 
 def _word(where: str, data: dict[str, Any], key: str) -> str:

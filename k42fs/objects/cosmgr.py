@@ -178,7 +178,7 @@ class COSMgr:
     ) -> object:
         """Take the miss of *th*'s processor on *ref*, then run the call on the rep found: see `miss`."""
         rep = await self.miss(th, ref, method)
-        if th.proc.on.clust_obj:  # the call that took the miss is one too
+        if th.proc.on.clust_obj or self.tracing.counted:  # the call that took the miss is one too
             rep = self.tracing.wrapped(th.vp, ref, rep)
         return await getattr(rep, method)(th, *args, **kwargs)
 

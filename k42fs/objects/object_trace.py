@@ -22,6 +22,7 @@ from k42fs.objects.traced_table import (
     Methods,
     TracedRep,
     Wanted,
+    Wrap,
     plain_rep,
     plain_table,
     traced_table,
@@ -46,6 +47,7 @@ class ObjectTrace:
         self._emit = [CallEmitters() for _ in self._processors]
         self._kinds: dict[tuple[type, str, VP], type[TracedRep]] = {}
         self.wanted = EVERYTHING
+        self.counted: Wrap | None = None  # what stands before reps whose calls are counted: see `count`
         self._trace.describers.append(self._describe)
         self._trace.on_mask.append(self._mask_changed)
         self._trace.name_of = self._name_of
@@ -57,6 +59,11 @@ class ObjectTrace:
         self.wanted = wanted
         self._substitute()
 
+    def count(self, counted: Wrap | None) -> None:
+        """Ask *counted* what every entry is to hold from now on, until None is given (`counted_calls.py`)."""
+        self.counted = counted
+        self._substitute()
+
     def _mask_changed(self, mask: int) -> None:
         for proc, emit in zip(self._processors, self._emit, strict=True):
             emit.bind(proc)
@@ -65,20 +72,24 @@ class ObjectTrace:
             self._ask("forget_names")
 
     def _substitute(self) -> None:
-        """Give each processor the table that mask and wish call for."""
+        """Give each processor the table that mask, wish and counting call for."""
         for proc in self._processors:
             table = proc.ltt
             assert isinstance(table, LocalTable), f"processor {proc.vp} has {table!r} for a local table"
-            is_on = proc.on.clust_obj
+            is_on = proc.on.clust_obj or self.counted is not None
             proc.ltt = traced_table(table, proc.vp, self.wrapped) if is_on else plain_table(table)
 
     def wrapped(self, vp: VP, ref: Ref, rep: AnyRep) -> AnyRep:
-        """Return what calls of *ref* on processor *vp* are to go through: *rep*, traced if that is wanted."""
-        rep = plain_rep(rep)
+        """Return what calls of *ref* on processor *vp* are to go through: *rep*, counted and traced as is wanted."""
+        plain = rep = plain_rep(rep)
+        if self.counted is not None:
+            rep = self.counted(vp, ref, rep)
+        if not self._processors[vp].on.clust_obj:
+            return rep
         root = self._root(ref)
-        type_name = root.type_name if root is not None else type(rep).__name__
+        type_name = root.type_name if root is not None else type(plain).__name__
         wanted = self.wanted
-        if not (wanted.everything or ref in wanted.refs or wanted.types & {type_name, type(rep).__name__}):
+        if not (wanted.everything or ref in wanted.refs or wanted.types & {type_name, type(plain).__name__}):
             return rep
         if root is not None and ref not in self._trace.tracer.named_objects:
             self.name(self._processors[vp], root)

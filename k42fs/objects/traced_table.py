@@ -118,12 +118,10 @@ class CallEmitters:
         self.extend = proc.emit.own if proc.on.clust_obj else nothing
 
 
-class TracedRep:
-    """Stands before the *rep* of a local entry. A subclass for each class of reps and processor has the methods."""
+class StandIn:
+    """Stands before the *rep* of a local entry, which may be another one. Subclasses make methods as they are asked."""
 
     __slots__ = ("_ref", "_rep")
-
-    _methods: ClassVar[Methods]
 
     def __init__(self, rep: AnyRep, ref: Ref) -> None:
         self._rep = rep
@@ -134,12 +132,30 @@ class TracedRep:
         if name.startswith("_"):  # copy and inspect probe for these
             raise AttributeError(f"{name} is no external method of the object behind ref {self._ref}")
         found = getattr(self._rep, name)
-        own = getattr_static(type(self._rep), name, None)
+        plain = plain_rep(self._rep)
+        own = getattr_static(type(plain), name, None)
         if not callable(found) or (isinstance(own, FunctionType) and not _takes_thread(own)):
             return found
-        method = self._methods.make(name, own if isinstance(own, FunctionType) else None)
+        method = self._make_method(
+            name, own if isinstance(own, FunctionType) and plain is self._rep else None
+        )
         setattr(type(self), name, method)
         return MethodType(method, self)
+
+    def _make_method(self, name: str, own: FunctionType | None) -> Callable[..., Any]:
+        """Return the method *name* of this class; *own* is that of the rep's class, None if the rep is to be asked."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _make_method")
+
+
+class TracedRep(StandIn):
+    """Tells of the calls of a rep. A subclass for each class of reps and processor has the methods."""
+
+    __slots__ = ()
+
+    _methods: ClassVar[Methods]
+
+    def _make_method(self, name: str, own: FunctionType | None) -> TracedMethod:
+        return self._methods.make(name, own)
 
 
 def _takes_thread(function: FunctionType) -> bool:
@@ -148,7 +164,9 @@ def _takes_thread(function: FunctionType) -> bool:
 
 def plain_rep(rep: AnyRep) -> AnyRep:
     """Return the rep itself, whatever stands before it."""
-    return rep._rep if isinstance(rep, TracedRep) else rep
+    while isinstance(rep, StandIn):
+        rep = rep._rep
+    return rep
 
 
 class Methods:
@@ -244,7 +262,7 @@ def _status(exc: BaseException) -> int:
 
 
 Wrap = Callable[[VP, Ref, AnyRep], AnyRep]
-"""(vp, ref, rep): what the entry is to hold, the rep or a TracedRep before it."""
+"""(vp, ref, rep): what the entry is to hold, the rep or what stands before it."""
 
 
 class _Wraps(LocalTable):

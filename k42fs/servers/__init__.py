@@ -9,7 +9,8 @@ file library   name_tree.py     NameTree, the face of a file server: names; tree
                directory.py     what makes and removes names; dir_object.py: DirObject, one directory in use;
                                 name_cache.py, name_holder.py: its names; dir_distributed.py: the other one,
                                 with name_buckets.py, near_names.py; dir_state.py: what they hand each other
-               server_file.py   ServerFile: one file in use; file_object.py: what it shares with DirObject
+               server_file.py   ServerFile: one file in use; regular_file.py: its opens, names and end;
+                                file_object.py: what it shares with DirObject
                cached_file.py   FileCache: a file's pages; the kinds: file_cache, partitioned_cache, replicated_cache
                open_file.py     what clients hold
                fs_global.py     one instance: tokens and objects  free_list.py, multi_link.py: its lists
@@ -22,7 +23,7 @@ file systems   ramfs/
 
 choices        object_policy.py, makers.py: which implementation a new object gets; policy_set.py: of everything;
                supplies.py, one_free_list.py, call_counts.py: what is kept per processor or once
-               object_control.py: objects by hand
+               object_control.py: objects by hand; adapt_rules.py: rules that every mount has
 
 system.py      all of it put together
 ```

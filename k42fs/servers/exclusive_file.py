@@ -50,7 +50,8 @@ from k42fs.servers.file_ops import loses_rights
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.one_rep import replacer
 from k42fs.servers.open_file import OpenFile
-from k42fs.servers.server_file import FileState, ServerFile
+from k42fs.servers.regular_file import FileState
+from k42fs.servers.server_file import ServerFile
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
@@ -104,6 +105,11 @@ class ExclusiveServerFile(ServerFile):
         """Give back the modelled memory: no call is inside any more."""
         self._drop_window(th)
         await super().cleanup(th)
+
+    def activity(self) -> dict[str, int]:
+        """Who has it open, and how many of them work under the file's lock, as they share it."""
+        sharers = sum(1 for each in self._by_address() if each.client.use is UseType.SHARED)
+        return super().activity() | {"sharers": sharers}
 
     # Attributes
 

@@ -31,6 +31,9 @@ MakeObject = Callable[["FileSystemGlobal", "FSFile", "VP"], Any]
 """(tree, inode, processor): the new object, published, as its maker may use it before anybody else can: `ref` is
 its ref, `root` its root (or itself), and a ServerFile has `add_client`."""
 
+Told = Callable[[str, Any], None]
+"""(kind, what its maker gave): who is told of each object that is made. It must not call it."""
+
 Makers = Mapping[Kind, Mapping[str, MakeObject]]
 
 
@@ -45,11 +48,12 @@ class ObjectPolicy:
         ConfigError: a name in *chosen* is unknown.
     """
 
-    __slots__ = ("_cache", "_directory", "_file", "_makers", "chosen")
+    __slots__ = ("_cache", "_directory", "_file", "_makers", "_told", "chosen")
 
     def __init__(self, makers: Makers, chosen: Mapping[Kind, str] = MappingProxyType({})) -> None:
         self._makers: dict[Kind, dict[str, MakeObject]] = {kind: dict(makers[kind]) for kind in KINDS}
         self.chosen: dict[Kind, str] = {}
+        self._told: Told | None = None
         for kind in KINDS:
             self.choose(kind, chosen.get(kind, next(iter(makers[kind]))))
 
@@ -92,12 +96,29 @@ class ObjectPolicy:
         if make is None:
             raise ConfigError(f"{kind}={name}: unknown; one of {', '.join(self._makers[kind])}")
         self.chosen[kind] = name
+        if self._told is not None:
+            make = _telling(self._told, kind, make)
         if kind == "DirObject":
             self._directory = make
         elif kind == "ServerFile":
             self._file = make
         else:
             self._cache = make
+
+    def tell(self, told: Told | None) -> None:
+        """Call *told* with the kind and the rep of each object that is made from now on, until None is given."""
+        self._told = told
+        for kind, name in list(self.chosen.items()):
+            self.choose(kind, name)
+
+
+def _telling(told: Told, kind: Kind, make: MakeObject) -> MakeObject:
+    def make_and_tell(tree: FileSystemGlobal, file: FSFile, vp: VP) -> Any:  # noqa: ANN401
+        made = make(tree, file, vp)
+        told(kind, made)
+        return made
+
+    return make_and_tell
 
 
 __all__ = ["KINDS", "Kind", "MakeObject", "Makers", "ObjectPolicy"]

@@ -22,7 +22,7 @@ from k42fs.ids import Ref
 from k42fs.machine import Machine, Thread, preset
 from k42fs.objects import COSMgr, SingleRepRoot, WellKnown
 from k42fs.objects.adaptation import Adapter, Mode, Rule
-from k42fs.servers.adapt_rules import RULES
+from k42fs.servers.adapt_rules import RULES, USES
 from k42fs.servers.filler_tree import FillerTree
 from k42fs.servers.fs_file import FSFile
 from k42fs.servers.mount_client import MountPointMgrClient
@@ -86,7 +86,7 @@ class System:
         self.policy = self.policy_set.new_policy()
         for kind in KINDS:
             self.cos.factories.on_update(kind, self.policy.take)
-        self.adapter = Adapter(self.cos, options.adapt_rules, options.adapt)
+        self.adapter = Adapter(self.cos, options.adapt_rules, options.adapt, self.policy, USES)
         filler = FillerTree()
         self.filler_tree: Ref = SingleRepRoot(self.cos, filler).ref
         self.trees: dict[Ref, NameTree] = {}
