@@ -28,7 +28,9 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "generations",
         "diff",
     ),
-    "k42fs.cli.trace_pictures": ("kmon", "export", "fsck", "parse"),
+    "k42fs.cli.trace_fsck": ("fsck",),
+    "k42fs.cli.trace_packing": ("pack", "unpack"),
+    "k42fs.cli.trace_pictures": ("kmon", "export", "parse"),
 }
 """Where each command is: module -> the names of its commands."""
 
@@ -62,5 +64,5 @@ def trace() -> None:
         k42fs trace locks t
 
     A recording is a directory: a file per modelled processor in the Common Trace Format, which babeltrace2
-    reads too.
+    reads too. If it was recorded with --zstd, `unpack` first.
     """

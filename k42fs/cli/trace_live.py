@@ -27,6 +27,9 @@ MASK: Final = click.option(
 LIMIT: Final = click.option(
     "--limit", metavar="SIZE", help="At most this much (k, m, g); the oldest part goes for the newest."
 )
+ZSTD: Final = click.option(
+    "--zstd", is_flag=True, help="Compress it; 'k42fs trace unpack' is the way back for other tools."
+)
 
 READERS: Final = (
     (masks.CLUST_OBJ, "calls -c"),
@@ -58,10 +61,10 @@ class LiveTrace:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, directory: str, mask: str, limit: str | None) -> None:
+    def start(self, directory: str, mask: str, limit: str | None, zstd: bool) -> None:
         """Record to *directory*. Raises K42Error."""
-        words = ["start", directory, ",".join(mask.replace(",", " ").split()), *([limit] if limit else [])]
-        self.write("trace", words)
+        how = [*([limit] if limit else []), *(["zstd"] if zstd else [])]
+        self.write("trace", ["start", directory, ",".join(mask.replace(",", " ").split()), *how])
 
     def stop(self) -> None:
         self.write("trace", ["stop"])
@@ -152,14 +155,15 @@ def _counted(count: int, what: str) -> str:
 @OUTPUT
 @MASK
 @LIMIT
+@ZSTD
 @MOUNT
-def start_command(output: str, mask: str, limit: str | None, mount_path: str) -> None:
+def start_command(output: str, mask: str, limit: str | None, zstd: bool, mount_path: str) -> None:
     """Record a live mount to a directory, until `stop`.
 
     MNT is any path in it. The recording can be read while it is made.
     """
     with LiveTrace(mount_path) as trace:
-        trace.start(os.path.abspath(output), mask, limit)
+        trace.start(os.path.abspath(output), mask, limit, zstd)
         click.echo(
             f"recording {trace.mount_point} to {output};"
             f" 'k42fs trace stop {shlex.quote(trace.mount_point)}' ends it"

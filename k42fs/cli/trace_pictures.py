@@ -151,63 +151,6 @@ def _write_whole(target: Path, parts: Iterable[bytes]) -> None:
         raise
 
 
-@click.command("fsck")
-@click.option(
-    "--repair", "target", type=click.Path(file_okay=False), metavar="NEW", help="Write it, mended, to NEW."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@RECORDING
-def fsck_command(recording: str, target: str | None, as_json: bool) -> None:
-    """Look for damage in a recording.
-
-    Every packet is checked; the status is 1 if one is damaged. With --repair, write a copy without the damage to
-    the directory NEW: torn tails cut, of garbled packets what is right of them, and what was lost counted as
-    discarded. babeltrace2, which refuses damaged recordings, takes that.
-    """
-    from k42fs.report.fsck import Check
-    from k42fs.report.fsck_repair import mend
-    from k42fs.report.reader import Loss
-
-    check = Check(recording)
-    if target is not None:
-        mend(check, Path(target))
-    else:
-        for _ in check.run():
-            pass
-    if as_json:
-        findings = [
-            {
-                "file": each.file,
-                "packet": each.packet,
-                "problem": each.problem,
-                "words": each.words,
-                "events": each.events,
-            }
-            for each in check.findings
-        ]
-        about = {
-            "packets": check.packets,
-            "events": check.events,
-            "findings": findings,
-            "repaired": target,
-            "discarded": check.trace.loss.discarded,
-            "ended": check.trace.loss.ended,
-        }
-        click.echo(json.dumps(about, indent=2))
-    else:
-        for finding in check.findings:
-            click.echo(str(finding))
-        places = len(check.findings)
-        verdict = f"{places} place{'s' if places != 1 else ''} damaged" if places else "no damage"
-        click.echo(f"{recording}: {check.packets:,} packets, {check.events:,} events can be read: {verdict}")
-        for sentence in Loss(discarded=check.trace.loss.discarded, ended=check.trace.loss.ended).sentences():
-            click.echo(f"{recording}: {sentence}")
-        if target is not None:
-            click.echo(f"{target}: the recording without its damage")
-    if check.findings:
-        sys.exit(1)
-
-
 @click.command("parse")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("words", metavar="WORD...", nargs=-1, required=True)

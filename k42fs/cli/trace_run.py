@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from k42fs.cli.mounts import enclosing_k42fs
-from k42fs.cli.trace_live import LIMIT, MASK, OUTPUT, LiveTrace, recorded
+from k42fs.cli.trace_live import LIMIT, MASK, OUTPUT, ZSTD, LiveTrace, recorded
 from k42fs.errors import InvalidArgumentError, K42Error, NameExistsError
 from k42fs.machine.tracing import mask as masks
 
@@ -38,9 +38,10 @@ class Ended(Exception):
 @OUTPUT
 @MASK
 @LIMIT
+@ZSTD
 @click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(
-    mount_path: str | None, output: str, mask: str, limit: str | None, command: tuple[str, ...]
+    mount_path: str | None, output: str, mask: str, limit: str | None, zstd: bool, command: tuple[str, ...]
 ) -> None:
     """Run CMD, and record what a live mount does meanwhile.
 
@@ -60,7 +61,7 @@ def run_command(
         )
     _check_output(output)
     with LiveTrace(mount_path or ".", "name one with --mount MNT") as trace, _place(output) as directory:
-        trace.start(directory, mask, limit)
+        trace.start(directory, mask, limit, zstd)
         try:
             status = _run(trace, command)
         except BaseException:

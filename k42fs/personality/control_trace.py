@@ -1,7 +1,7 @@
 """`.k42/traceMask`, `.k42/trace`, `.k42/traceObjects`: what is recorded of the mount, where to, and of which objects.
 
     traceMask      what is on: read hex and names; write names, presets, hex, +NAME and -NAME, or `reset`
-    trace          start DIR [MASK] [LIMIT], stop, dump DIR; read how it stands
+    trace          start DIR [MASK] [LIMIT] [zstd], stop, dump DIR; read how it stands
     traceObjects   whose calls are recorded: all, none, any number of: type NAME, ref N
 
 With a mask and no directory the flight recorder runs: memory keeps the last packets of each processor, and `reset`
@@ -23,6 +23,7 @@ import trio
 
 from k42fs.errors import ConfigError, InvalidArgumentError, K42Error
 from k42fs.machine import Thread
+from k42fs.machine.tracing.flushing import TICK_SECONDS, flush_seconds
 from k42fs.objects.traced_table import Wanted
 from k42fs.personality.recording_places import refused, resolve
 from k42fs.servers.mount_commands import parse_size, unescape_path
@@ -32,14 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS: Final = 2.0
-"""How long what has been recorded may stay in memory, while up to FLUSH_PROCESSORS packets are begun for it."""
-
-FLUSH_PROCESSORS: Final = 32
-TICK_SECONDS: Final = 1.0
-"""How often somebody asks whether that is due."""
-
-USAGE: Final = "write start DIR [MASK] [LIMIT], stop, or dump DIR"
+ZSTD: Final = b"zstd"
+USAGE: Final = "write start DIR [MASK] [LIMIT] [zstd], stop, or dump DIR"
 
 
 def mask_text(value: Mapping[str, Any]) -> str:
@@ -53,6 +48,7 @@ class Session:
 
     path: Path
     limit_bytes: int
+    zstd: bool
     began: float
     requests_before: int
     ended: float = 0.0
@@ -118,6 +114,7 @@ class TraceControl:
             "mask": f"{status.mask:#x}",
             "path": path,
             "limit_bytes": limit,
+            "zstd": session is not None and session.zstd,
             "seconds": round(seconds, 3),
             "requests": requests,
             "events": status.events + (self._machine.tracer.pending_events() if status.mode == "ring" else 0),
@@ -134,8 +131,10 @@ class TraceControl:
         """Carry out a write to `trace`."""
         words = command.split()
         verb, rest = words[0] if words else b"", words[1:]
-        if verb == b"start" and 1 <= len(rest) <= 3:
-            await self._start(th, rest[0], *(word.decode(errors="replace") for word in rest[1:]))
+        zstd = rest[-1:] == [ZSTD]
+        if verb == b"start" and 1 <= len(rest) <= 3 + zstd:
+            how = [word.decode(errors="replace") for word in rest[1 : len(rest) - zstd]]
+            await self._start(th, rest[0], *how, zstd=zstd)
         elif verb == b"stop" and not rest:
             self._stop()
         elif verb == b"dump" and len(rest) == 1:
@@ -143,7 +142,9 @@ class TraceControl:
         else:
             raise ConfigError(USAGE)
 
-    async def _start(self, th: Thread, word: bytes, mask_text: str = "", limit_text: str = "") -> None:
+    async def _start(
+        self, th: Thread, word: bytes, mask_text: str = "", limit_text: str = "", *, zstd: bool = False
+    ) -> None:
         """Begin to record to a directory: all classes, unless a mask is given or one is on."""
         from k42fs.machine.tracing.mask import all_classes, parse
 
@@ -154,7 +155,7 @@ class TraceControl:
         limit = parse_size(limit_text) if limit_text else 0
         path = await th.external(trio.to_thread.run_sync(resolve, unescape_path(word)))
         try:
-            tracer.start(path, mask, limit)
+            tracer.start(path, mask, limit, zstd)
         except OSError as exc:
             raise refused(exc, path) from None
         except K42Error:
@@ -162,7 +163,7 @@ class TraceControl:
         except Exception:  # a bug of whoever has something to say at the start
             tracer.stop()
             raise
-        self._session = Session(path, limit, time.monotonic(), self._face.requests)
+        self._session = Session(path, limit, zstd, time.monotonic(), self._face.requests)
         log.info("recording to %s", path)
         self.flush()  # so that a reader finds something from the start
 
@@ -223,11 +224,9 @@ class TraceControl:
         """Flush from time to time, called about every TICK_SECONDS: a daemon that is killed then leaves that much.
 
         Half a tick early is in time: at the next one it would be late.
-
-        Each processor's packet takes 64 KiB, full or not, so that many processors are flushed less often.
         """
         if self._machine.processors[0].on.control:
-            due = FLUSH_SECONDS * max(1.0, len(self._machine.processors) / FLUSH_PROCESSORS)
+            due = flush_seconds(len(self._machine.processors))
             if time.monotonic() - self._flushed >= due - TICK_SECONDS / 2:
                 self.flush()
 

@@ -20,9 +20,9 @@ import pyfuse3
 import trio
 
 from k42fs.errors import K42Error
+from k42fs.machine.tracing.flushing import TICK_SECONDS
 from k42fs.personality.boundary import EVENTS_LOGGED
 from k42fs.personality.control_text import keys_and_values
-from k42fs.personality.control_trace import TICK_SECONDS
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
 from k42fs.personality.options import MountOptions

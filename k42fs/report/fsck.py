@@ -31,7 +31,8 @@ from k42fs.machine.tracing.packets import (
 )
 from k42fs.machine.tracing.schema import Event
 from k42fs.report.decode import Decoder, Record
-from k42fs.report.reader import DISCARDED_MAX, METADATA, MISSING_MAX, Trace, is_sane
+from k42fs.report.packet_files import METADATA, PacketFile, packet_files
+from k42fs.report.reader import DISCARDED_MAX, MISSING_MAX, Trace, is_sane
 
 EVENT_WORDS: Final = 3
 """How long an event is taken to be where none of a stream could be read to tell."""
@@ -57,8 +58,8 @@ class Finding:
 class Packet:
     """A packet as it should be: *head*, and the first `body` bytes after the old one's head."""
 
-    file: Path
-    offset: int
+    file: PacketFile
+    index: int
     head: PacketHead
     body: int
 
@@ -67,8 +68,8 @@ class Packet:
 class _Slot:
     """Where a packet is, and its head if that can be one."""
 
-    file: Path
-    offset: int
+    file: PacketFile
+    index: int
     head: PacketHead | None
 
 
@@ -90,7 +91,7 @@ class Check:
 
     def run(self) -> Iterator[Packet]:
         """Yield the packets of a mended recording, stream by stream; `findings` grows meanwhile."""
-        files = {file: self._slots(file) for file in self._files()}
+        files = {file: self._slots(file) for file in packet_files(self.trace.path)}
         heads = [slot.head for slots in files.values() for slot in slots if slot.head is not None]
         if heads:
             self.trace_id = Counter(head.trace_id for head in heads).most_common(1)[0][0]
@@ -103,16 +104,16 @@ class Check:
                 streams.setdefault(owners.most_common(1)[0][0], []).append(slots)
             elif slots:
                 words = ROOM_WORDS * len(slots)
-                self._found(file, None, "holds no packet of this recording: left out", words)
+                self._found(file.name, None, "holds no packet of this recording: left out", words)
         for (cpu, stream), parts in sorted(streams.items()):
             parts.sort(key=lambda slots: next(slot.head.sequence for slot in slots if slot.head))
             yield from self._stream([slot for slots in parts for slot in slots], cpu, stream)
         is_right = self.metadata() == self._metadata_now()
         for absent in self.trace.absences:
             if absent.file != METADATA or is_right:
-                self._found(self.trace.path / absent.file, None, absent.problem)
+                self._found(absent.file, None, absent.problem)
         if not is_right:
-            self._found(self.trace.path / METADATA, None, "missing or damaged: it can be made anew")
+            self._found(METADATA, None, "missing or damaged: it can be made anew")
 
     def metadata(self) -> str:
         """Return what `metadata` should say, once every packet was seen.
@@ -137,29 +138,23 @@ class Check:
         except FileNotFoundError:
             return ""
 
-    def _files(self) -> list[Path]:
-        everything = sorted(each for each in self.trace.path.iterdir() if each.name != METADATA)
-        return [each for each in everything if each.is_file() and each.name[0] != "."]
-
     def _is_ours(self, head: PacketHead) -> bool:
         return head.trace_id == self.trace_id
 
-    def _found(self, file: Path, packet: int | None, problem: str, words: int = 0, events: int = 0) -> None:
+    def _found(self, file: str, packet: int | None, problem: str, words: int = 0, events: int = 0) -> None:
         if words and not events:
             events = max(words // EVENT_WORDS, 1)
-        self.findings.append(Finding(file.name, packet, problem, words, events))
+        self.findings.append(Finding(file, packet, problem, words, events))
 
-    def _slots(self, file: Path) -> list[_Slot]:
+    def _slots(self, file: PacketFile) -> list[_Slot]:
         """Return the packets of *file*; what follows the last whole one is damage."""
-        size = file.stat().st_size
         slots = []
-        with file.open("rb") as source:
-            for offset in range(0, size - PACKET_BYTES + 1, PACKET_BYTES):
-                source.seek(offset)
-                head = decode_head(source.read(HEAD_BYTES))
-                slots.append(_Slot(file, offset, head if head is not None and is_sane(head) else None))
-        if torn := size % PACKET_BYTES:
-            self._found(file, len(slots), f"torn: {torn:,} bytes are no whole packet", torn // 8)
+        for index, start in enumerate(file.heads()):
+            head = decode_head(start)
+            slots.append(_Slot(file, index, head if head is not None and is_sane(head) else None))
+        if file.torn:
+            problem = f"torn: {file.torn:,} bytes are no whole packet"
+            self._found(file.name, len(slots), problem, max(file.torn // 8, 1))
         return slots
 
     def _stream(self, slots: list[_Slot], cpu: int, stream: int) -> Iterator[Packet]:
@@ -180,13 +175,13 @@ class Check:
                 average = max(words_seen // events_seen, 1) if events_seen else EVENT_WORDS
                 guess = max(unused // average, 1) if unused > 0 else 0
                 lost += guess
-                self._found(slot.file, slot.offset // PACKET_BYTES, problem, unused, guess)
+                self._found(slot.file.name, slot.index, problem, unused, guess)
             head = self._head(slot, cpu, stream, kept[0][0] if kept else last, end, number)
             body = self._body(kept, used)
             right = replace(head, content_bits=8 * (HEAD_BYTES + body), discarded=discarded + lost)
             if not problem and slot.head is not None:
                 self._compare(slot, slot.head, right, lost)
-            yield Packet(slot.file, slot.offset, right, body)
+            yield Packet(slot.file, slot.index, right, body)
             last = max(last, end)
 
     def _owned(self, slot: _Slot, cpu: int, stream: int) -> _Slot:
@@ -198,15 +193,16 @@ class Check:
 
     def _words(self, slot: _Slot) -> list[int]:
         assert slot.head is not None, "asked only of packets with a head"
-        with slot.file.open("rb") as file:
-            file.seek(slot.offset + HEAD_BYTES)
-            return bytes_words(file.read(8 * slot.head.words)).tolist()
+        nbytes = 8 * slot.head.words
+        body = slot.file.body(slot.index, nbytes)
+        return bytes_words(body).tolist() if len(body) == nbytes else []
 
     def _filled(self, slot: _Slot) -> int:
-        """Return how many words a packet without a head may hold: the zeros at its end are none."""
-        with slot.file.open("rb") as file:
-            file.seek(slot.offset + HEAD_BYTES)
-            return (len(file.read(8 * ROOM_WORDS).rstrip(b"\0")) + 7) // 8
+        """Return how many words a packet that cannot be read may hold: the zeros at its end are none."""
+        body = slot.file.body(slot.index, 8 * ROOM_WORDS)
+        if not body and slot.head is not None:
+            return slot.head.words
+        return (len(body.rstrip(b"\0")) + 7) // 8
 
     def _kept(self, slot: _Slot, words: list[int], last: int) -> tuple[str, list[Record], int]:
         """Return what is wrong with a packet, or "", the events of it that can be used, and its end."""
@@ -218,7 +214,7 @@ class Check:
         if head.begin < last:
             return "goes back in time", [], last
         if not words:
-            return "", [], head.end
+            return "cannot be decompressed" if head.words else "", [], head.end
         records, read = self._decoder.decode(words, head.cpu, head.begin, head.end)
         good = next((at for at, record in enumerate(records) if not self._can_be(record)), len(records))
         if read == len(words) and good == len(records):
@@ -271,7 +267,7 @@ class Check:
             if one != other
         ]
         if wrong:
-            self._found(slot.file, slot.offset // PACKET_BYTES, f"wrong in its head: {', '.join(wrong)}")
+            self._found(slot.file.name, slot.index, f"wrong in its head: {', '.join(wrong)}")
 
     def _numbers(self, slots: Sequence[_Slot]) -> list[int]:
         """Return the right packet numbers: those they have, but not one that no neighbour agrees with.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from k42fs.machine.tracing.packets import HEAD_BYTES, encode
+from k42fs.machine.tracing.packets import encode
+from k42fs.machine.tracing.recordings import ENDED, ENDED_BYTES
 from k42fs.report.fsck import Check
-from k42fs.report.reader import METADATA, TraceError
+from k42fs.report.packet_files import METADATA
+from k42fs.report.reader import TraceError
 
 
 def mend(check: Check, target: Path) -> None:
@@ -21,9 +23,15 @@ def mend(check: Check, target: Path) -> None:
     if any(target.iterdir()):
         raise TraceError(f"{target} is not empty: a repaired recording needs a directory of its own")
     for packet in check.run():
-        with packet.file.open("rb") as source:
-            source.seek(packet.offset + HEAD_BYTES)
-            body = source.read(packet.body)
-        with (target / packet.file.name).open("ab") as out:
+        body = packet.file.body(packet.index, packet.body)
+        with (target / packet.file.plain_name).open("ab") as out:
             out.write(encode(packet.head, body))
-    (target / METADATA).write_text(check.metadata(), "utf-8")
+    (target / METADATA).write_text(_ended(check), "utf-8")
+
+
+def _ended(check: Check) -> str:
+    """Return the metadata, which says of a recording that nobody ended why that is so."""
+    text = check.metadata()
+    said = "its writer was killed".ljust(ENDED_BYTES)
+    blank = " " * ENDED_BYTES
+    return text.replace(ENDED.decode() + blank, ENDED.decode() + said, 1) if check.trace.loss.killed else text

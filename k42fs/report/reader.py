@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from k42fs.errors import InvalidArgumentError
+from k42fs.machine.tracing.flushing import unwritten_seconds
 from k42fs.machine.tracing.packets import (
     HEAD_BYTES,
     LEAD,
@@ -26,11 +27,12 @@ from k42fs.machine.tracing.packets import (
     PacketHead,
     decode_head,
 )
+from k42fs.machine.tracing.recordings import AS_TOLD, is_being_written
 from k42fs.machine.tracing.schema import Schema, load
 from k42fs.report.completeness import absences, is_newer_format
 from k42fs.report.decode import Decoder, Record
+from k42fs.report.packet_files import METADATA, PacketFile, packet_files
 
-METADATA: Final = "metadata"
 OWN_EVENT: Final = '"MON::Meta::'
 """In the metadata of every recording of ours, however damaged the beginning."""
 
@@ -60,6 +62,9 @@ class Loss:
     ended: str = ""
     """Why the recording ended before it was told to."""
 
+    killed: str = ""
+    """What may be missing because the recording was never ended."""
+
     places: list[str] = field(default_factory=list)
 
     def note(self, place: str) -> None:
@@ -69,7 +74,7 @@ class Loss:
 
     @property
     def is_damage(self) -> bool:
-        return bool(self.packets or self.torn_bytes or self.missing_packets or self.places)
+        return bool(self.packets or self.torn_bytes or self.missing_packets or self.killed or self.places)
 
     def sentences(self) -> list[str]:
         """Return what a reader of the report must know, one sentence each; nothing if all is well."""
@@ -84,6 +89,8 @@ class Loss:
             said.append(f"{self.discarded:,} events were discarded while recording")
         if self.ended:
             said.append(f"the recording ended early: {self.ended}")
+        if self.killed:
+            said.append(f"the recording was not ended: its writer was killed; {self.killed}")
         if self.unknown:
             said.append(f"{self.unknown:,} events are of kinds that only a later version knows: left out")
         return said + self.places
@@ -93,8 +100,8 @@ class Loss:
 class Place:
     """Where a packet is."""
 
-    file: Path
-    offset: int
+    file: PacketFile
+    index: int
     head: PacketHead
 
 
@@ -110,7 +117,7 @@ class Trace:
         self.schema: Schema = load()
         self.loss = Loss()
         self._seen: set[str] = set()
-        self._headless: Counter[Path] = Counter()
+        self._headless: Counter[PacketFile] = Counter()
         self.discarded: dict[int, int] = {}
         """Events that each processor discarded while recording, as its packets say."""
         self._text = ""
@@ -175,14 +182,12 @@ class Trace:
 
     def _body(self, place: Place) -> bytes:
         """Return the words of a packet; none if the file has shrunk since it was looked at."""
-        with place.file.open("rb") as file:
-            file.seek(place.offset + HEAD_BYTES)
-            body = file.read(8 * place.head.words)
+        body = place.file.body(place.index, 8 * place.head.words)
         return body if len(body) == 8 * place.head.words else b""
 
     def _garbled(self, place: Place, words: int, why: str) -> None:
         """Count a damaged packet, once however often it is read."""
-        where = f"{place.file.name}: packet {place.offset // PACKET_BYTES} {why}"
+        where = f"{place.file.name}: packet {place.index} {why}"
         if where in self._seen:
             return
         self._seen.add(where)
@@ -213,7 +218,6 @@ class Trace:
         if not env or not ticks or not int(ticks[1]):
             self.loss.note("metadata is damaged: one tick is taken for a nanosecond")
             return env, NANOSECONDS
-        self.loss.ended = str(env.get("ended", "")).strip()
         return env, int(ticks[1])
 
     def _revision(self) -> int:
@@ -222,10 +226,11 @@ class Trace:
 
     def _index(self) -> tuple[dict[int, list[Place]], list[Place]]:
         """Find the packets: by processor, and those of the definitions."""
-        files = sorted(each for each in self.path.iterdir() if each.name != METADATA and each.name[0] != ".")
-        packets = [place for file in files if file.is_file() for place in self._of_one_stream(file)]
+        files = packet_files(self.path)
+        packets = [place for file in files for place in self._of_one_stream(file)]
         if not packets:
             self._nothing(files)
+        self._ending(any(place.head.host_ns for place in packets))
         ids = Counter(place.head.trace_id for place in packets)
         ours = ids.most_common(1)[0][0] if ids else b""
         streams: dict[int, list[Place]] = {}
@@ -238,14 +243,30 @@ class Trace:
             streams[cpu] = self._in_order(places)
         return streams, streams.pop(NAMES_CPU, [])
 
-    def _nothing(self, files: list[Path]) -> None:
+    def _ending(self, has_host_time: bool) -> None:
+        """Find out why the recording ended. One that goes on has not, and nothing is to be said of it."""
+        ended = self.env.get("ended")
+        if not isinstance(ended, str) or ended.strip() == AS_TOLD:
+            return
+        self.loss.ended = ended.strip()
+        if self.loss.ended or is_being_written(self.path / METADATA):
+            return
+        count = self.env.get("processors", 1)
+        seconds = unwritten_seconds(count if isinstance(count, int) else 1)
+        self.loss.killed = (
+            f"up to {seconds:g} s before that may be missing"
+            if has_host_time
+            else "what was not on disk yet is missing"
+        )
+
+    def _nothing(self, files: list[PacketFile]) -> None:
         """Decide whether a directory without packets is an empty recording, or none."""
         if not (self.path / METADATA).exists() or not self.env:
             raise TraceError(f"{self.path} holds no recording: no file in it has packets that k42fs can read")
-        if any(file.is_file() and file.stat().st_size for file in files):
+        if any(file.path.stat().st_size for file in files):
             self.loss.note("no file has a packet that can be read")
 
-    def _of_one_stream(self, file: Path) -> list[Place]:
+    def _of_one_stream(self, file: PacketFile) -> list[Place]:
         """Return the packets of *file*, without those that say they are of another processor than most."""
         places = list(self._packets(file))
         of_most = Counter((place.head.cpu, place.head.stream) for place in places).most_common(1)
@@ -257,30 +278,27 @@ class Trace:
                 self._garbled(place, place.head.words, "is of another processor")
         return kept
 
-    def _packets(self, file: Path) -> Iterator[Place]:
+    def _packets(self, file: PacketFile) -> Iterator[Place]:
         """Yield the packets of *file* whose heads can be right; count what is between and after them."""
-        size = file.stat().st_size
-        with file.open("rb") as source:
-            for offset in range(0, size - PACKET_BYTES + 1, PACKET_BYTES):
-                source.seek(offset)
-                head = decode_head(source.read(HEAD_BYTES))
-                if head is not None and is_sane(head):
-                    yield Place(file, offset, head)
-                else:
-                    self._headless[file] += 1
-                    self.loss.packets += 1
-                    self.loss.words += (PACKET_BYTES - HEAD_BYTES) // 8
-                    self.loss.note(f"{file.name}: packet {offset // PACKET_BYTES} has no valid head")
-        if torn := size % PACKET_BYTES:
-            self.loss.torn_bytes += torn
+        for index, start in enumerate(file.heads()):
+            head = decode_head(start)
+            if head is not None and is_sane(head):
+                yield Place(file, index, head)
+            else:
+                self._headless[file] += 1
+                self.loss.packets += 1
+                self.loss.words += (PACKET_BYTES - HEAD_BYTES) // 8
+                self.loss.note(f"{file.name}: packet {index} has no valid head")
+        if file.torn:
+            self.loss.torn_bytes += file.torn
             self.loss.note(f"{file.name} ends within a packet")
 
     def _in_order(self, places: list[Place]) -> list[Place]:
         """Put the files of a stream in order; count the packets that are missing between, and the discards."""
-        first: dict[Path, int] = {}
+        first: dict[PacketFile, int] = {}
         for place in places:
             first.setdefault(place.file, place.head.sequence)
-        ordered = sorted(places, key=lambda place: (first[place.file], place.file.name, place.offset))
+        ordered = sorted(places, key=lambda place: (first[place.file], place.file.name, place.index))
         numbers = [place.head.sequence for place in ordered if not place.head.flags & LEAD]
         known = len(numbers) + sum(self._headless[file] for file in first)
         if numbers and known < (span := numbers[-1] - numbers[0] + 1) < known + MISSING_MAX:

@@ -96,12 +96,36 @@ def test_a_daemon_killed_while_it_records_leaves_what_it_wrote(
     child = Child(partial(work_on, mount.path))
     try:
         eventually(lambda: status_of(mount)["events"] > 20_000, "packets are on disk", 30)
+        said = report("list", tmp_path / "t")  # of a recording that goes on nothing is missing
         mount.kill_daemon()
     finally:
         child.kill()
-    assert check_readable(tmp_path / "t") > 10_000
-    assert "write" in report("requests", tmp_path / "t")
-    assert "DirObject" in report("calls", "-c", tmp_path / "t")
+    count = check_readable(tmp_path / "t", ended=False)
+    assert count >= len(said.splitlines()) > 10_000
+    assert "write" in report("requests", tmp_path / "t", ended=False)
+    assert "DirObject" in report("calls", "-c", tmp_path / "t", ended=False)
+    report("fsck", "--repair", tmp_path / "new", tmp_path / "t", ended=False)
+    assert check_readable(tmp_path / "new") == count
+    assert "ended early: its writer was killed" in report("fsck", tmp_path / "new")
+
+
+def test_what_a_killed_daemon_wrote_compressed_is_read_up_to_the_last_packet(
+    new_mount: Callable[..., K42Mount], tmp_path: Path
+) -> None:
+    mount = new_mount("model=full,processors=4")
+    said = k42fs("trace", "start", "--zstd", "-o", tmp_path / "t", mount.path)
+    assert said.status == 0, said.output
+    child = Child(partial(work_on, mount.path))
+    try:
+        eventually(lambda: status_of(mount)["events"] > 20_000, "packets are on disk", 30)
+        mount.kill_daemon()
+    finally:
+        child.kill()
+    listed = report("list", tmp_path / "t", ended=False).splitlines()
+    assert len(listed) > 10_000
+    assert "no damage" in report("fsck", tmp_path / "t", ended=False)
+    assert "decompressed" in report("unpack", tmp_path / "t")
+    assert check_readable(tmp_path / "t", ended=False) == len(listed)
 
 
 def test_what_is_recorded_reaches_the_disk_though_nothing_fills_a_packet(

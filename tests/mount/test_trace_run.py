@@ -199,3 +199,26 @@ def test_a_second_recording_is_refused_and_harms_nothing(mount: K42Mount, tmp_pa
     assert done.status == 0
     assert str(tmp_path / "t") in done.output
     assert k42fs("trace", "stop", mount.path).status == 1
+
+
+def test_a_compressed_recording_is_read_as_it_is_and_by_others_after_the_way_back(
+    mount: K42Mount, tmp_path: Path
+) -> None:
+    top = mount.path / "top"
+    project(top)
+    said = in_directory(top, "trace", "run", "--zstd", "-o", tmp_path / "t", "--", "make", "-j8")
+    status = status_of(mount)
+    assert status["zstd"]
+    assert status["bytes_written"] == 512 * sum(each.stat().st_blocks for each in (tmp_path / "t").iterdir())
+    assert f"{status['events']:,} events" in said
+    listed = report("list", tmp_path / "t")
+    assert len(listed.splitlines()) == status["events"]
+    shown = {tuple(words): report(*words, tmp_path / "t") for words in READERS}
+    assert report("kmon", "--html", tmp_path / "k.html", tmp_path / "t")
+    assert report("export", "--chrome", "-o", tmp_path / "chrome", tmp_path / "t")
+    assert "no damage" in report("fsck", tmp_path / "t")
+    assert "decompressed" in report("unpack", tmp_path / "t")
+    assert not list((tmp_path / "t").glob("*.zst"))
+    assert check_readable(tmp_path / "t") == status["events"]
+    for words, text in shown.items():
+        assert report(*words, tmp_path / "t") == text, words

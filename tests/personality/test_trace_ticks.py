@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from k42fs.personality.control_trace import FLUSH_SECONDS, TICK_SECONDS, TraceControl
+from k42fs.machine.tracing.flushing import FLUSH_SECONDS, TICK_SECONDS
+from k42fs.personality.control_trace import TraceControl
 
 
 @pytest.mark.parametrize("late", [-0.01, 0.0, 0.01, 0.2])

@@ -6,7 +6,9 @@ switches                   what call sites ask: `proc.on.lock`; and what stands 
 emitters                   one method for each event, `proc.emit.lock_release(lock, held)`
 packets, ctf               64 KiB that decode alone, and the metadata that describes them
 split, fast_split, stream  one processor's events, put in order and cut into packets
+frames                     packets in zstd, which decompress alone, too
 recordings                 a directory, bounded or not; memory, the flight recorder
+flushing                   how often a mount's recording goes to disk
 mask, definitions          which classes are on; what numbers in events stand for
 losses, coherence          events that are in no file; what a coherence core has logged, as events
 tracer                     all of it for one machine

@@ -43,8 +43,7 @@ stream {{
   }};
   event.header := struct {{
     integer {{ size = 24; align = 1; signed = false; base = 16; }} id;
-    integer {{ size = 8; align = 1; signed = false; }} length;
-    integer {{ size = 32; align = 1; signed = false; map = clock.cycles.value; }} timestamp;
+    integer {{ size = 32; align = 32; signed = false; map = clock.cycles.value; }} timestamp;
   }} align(64);
 }};
 """

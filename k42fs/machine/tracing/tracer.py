@@ -208,8 +208,8 @@ class Tracer:
         for vp, (cpu, emit) in enumerate(zip(self._processors, self.emit, strict=True)):
             emit.control_heartbeat(cpu.clock, vp, self._host_clock())
 
-    def start(self, path: Path, mask: int, limit_bytes: int = 0) -> None:
-        """Record to the directory *path*, which must be empty or not there yet; 0: without bound.
+    def start(self, path: Path, mask: int, limit_bytes: int = 0, zstd: bool = False) -> None:
+        """Record to the directory *path*, which must be empty or not there yet; 0: without bound. *zstd*: compressed.
 
         What a flight recorder holds is gone. Raises BusyError if there is a recording to a directory already,
         NameExistsError, ConfigError, OSError: then nothing has changed.
@@ -219,7 +219,7 @@ class Tracer:
         self._no_directory()
         trace_id = self._new_id()
         text = self._metadata(trace_id)
-        recording = DirectoryRecording(path, text, len(self._processors), limit_bytes, self._dropped)
+        recording = DirectoryRecording(path, text, len(self._processors), limit_bytes, self._dropped, zstd)
         self.set_mask(0)
         self._end()
         self._new_streams(trace_id)
@@ -276,6 +276,9 @@ class Tracer:
             for packet in names.cut(everything=True):
                 recording.take(names, packet)
             ring.write(recording)
+        except OSError as exc:
+            recording.end_early(exc.strerror or str(exc), {})
+            raise
         finally:
             recording.close()
 
@@ -361,8 +364,7 @@ class Tracer:
         reason = error.strerror or str(error)
         self._failure = f"recording ended: {reason}"
         if isinstance(self._recording, DirectoryRecording):
-            with suppress(OSError):
-                self._recording.end_early(reason, self._losses.by_cpu())
+            self._recording.end_early(reason, self._losses.by_cpu())
         with suppress(OSError):
             self._end()
         self._tell()
