@@ -201,7 +201,7 @@ def _handler(
     """Make a handler: *admit* turns a request's arguments into an active thread and the operation's arguments."""
     request = operation.__name__
     # While names are asked for the kernel holds their directory, and nobody in it could catch up.
-    may_hold = admit in (_admit_handle, _admit_to_read, _admit_to_write) and request != "release"
+    may_hold = admit not in (_admit_caller, _admit_lookup) and request != "release"
 
     async def handler(self: Serving, /, *args: Any) -> R:  # noqa: ANN401
         th, span, is_counted = None, None, False
@@ -264,25 +264,22 @@ def _admit_to_control(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tup
     return th, args
 
 
-def _admit_handle(self: Serving, args: tuple[Any, ...], needed: int = 0) -> tuple[Thread, tuple[Any, ...]]:
-    handle = self.handles.use(args[0], needed)
-    th = self.begin_control() if handle.node is None else self.begin(handle.vp)
-    th.creds = handle.creds
-    return th, (handle, *args[1:])
+def _admit_handle(
+    needed: int = 0,
+) -> Callable[[Serving, tuple[Any, ...]], tuple[Thread, tuple[Any, ...]]]:
+    """Return who admits a request on a handle with the rights *needed*, as a plain number."""
+
+    def admit(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
+        handle = self.handles.use(args[0], needed)
+        th = self.begin_control() if handle.node is None else self.begin(handle.vp)
+        th.creds = handle.creds
+        return th, (handle, *args[1:])
+
+    return admit
 
 
-def _admit_to_read(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
-    return _admit_handle(self, args, _READ)
-
-
-def _admit_to_write(self: Serving, args: tuple[Any, ...]) -> tuple[Thread, tuple[Any, ...]]:
-    return _admit_handle(self, args, _WRITE)
-
-
-_READ, _WRITE = Rights.READ.value, Rights.WRITE.value
-
-_ADMIT: Final = {"read": _admit_to_read, "readdir": _admit_to_read, "write": _admit_to_write}
-"""Who admits a request on a handle that needs rights, by its name."""
+_NEEDED: Final = {"read": Rights.READ.value, "readdir": Rights.READ.value, "write": Rights.WRITE.value}
+"""The rights that requests on a handle need, by their names."""
 
 S = TypeVar("S", bound=Serving)
 
@@ -301,4 +298,4 @@ def by_handle(
 
     To read, readdir and write, the handle must have been opened so.
     """
-    return _handler(operation, _ADMIT.get(operation.__name__, _admit_handle))
+    return _handler(operation, _admit_handle(_NEEDED.get(operation.__name__, 0)))
