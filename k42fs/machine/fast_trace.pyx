@@ -8,10 +8,11 @@ that no name of a file is compared twice.
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from k42fs.machine.fast_core cimport FastCore
+from k42fs.machine.tracing.fast_words cimport as_word, clock_of, put_into
 
 include "fast/slots.pxi"
 
@@ -35,9 +36,9 @@ cdef enum:
     WRITE = 3
 
 # Known from the first event on: who is never traced does without most of what they are asked of.
-cdef int64_t ACQUIRE = 0, RELEASE = 0
+cdef uint64_t ACQUIRE = 0, RELEASE = 0
 cdef Py_ssize_t TH_PROC, TH_VP, PROC_CLOCK, PROC_EMIT, LOCK_ADDR, LOCK_TRACE, EMIT_OWN, EMIT_CPU
-cdef object Processor, lock_trace
+cdef object lock_trace
 
 
 cdef struct Place:
@@ -157,15 +158,13 @@ def follow(plain):
 
 cdef int know_events(object lock) except -1:
     global ACQUIRE, RELEASE, TH_PROC, TH_VP, PROC_CLOCK, PROC_EMIT, LOCK_ADDR, LOCK_TRACE, EMIT_OWN, EMIT_CPU
-    global Processor
-    from k42fs.machine import processor
+    from k42fs.machine.processor import Processor
     from k42fs.machine.thread import Thread
     from k42fs.machine.tracing.emitters import Emitters
     from k42fs.machine.tracing.packing import LENGTH_SHIFT
     from k42fs.machine.tracing.schema import load
 
     assert (lock_trace.READ, lock_trace.WRITE, lock_trace.NO_VP) == (READ, WRITE, -1)
-    Processor = processor.Processor
     TH_PROC, TH_VP = slot_offset(Thread.proc), slot_offset(Thread.vp)
     PROC_CLOCK, PROC_EMIT = slot_offset(Processor.clock), slot_offset(Processor.emit)
     LOCK_ADDR, LOCK_TRACE = slot_offset(type(lock).addr), slot_offset(type(lock).trace)
@@ -196,16 +195,12 @@ cdef inline LockTrace part_of(object lock, object th):
     return lock_trace.named(lock, th)
 
 
-cdef inline object clock_of(object emit):
-    cpu = slot(emit, EMIT_CPU)
-    return slot(cpu, PROC_CLOCK) if type(cpu) is Processor else cpu.clock
-
-
 def granted(lock, th, kind, waited, from_vp, hand_off=0, holder=None, is_blocked=None):
     """Tell that *th* has *lock* now: see lock_trace.py's."""
     cdef LockTrace trace
     cdef Taken taken
     cdef int64_t site, vp
+    cdef uint64_t said[6]
     if waited:
         lock_trace.granted_after_wait(lock, th, kind, waited, from_vp, hand_off, holder, is_blocked)
         return
@@ -216,7 +211,9 @@ def granted(lock, th, kind, waited, from_vp, hand_off=0, holder=None, is_blocked
     site = trace.caller.nearest(True)
     if taken.vp != -1:
         from_vp = taken.vp
-    slot(emit, EMIT_OWN)((ACQUIRE, clock_of(emit), slot(lock, LOCK_ADDR), kind, site, waited, from_vp, 0))
+    said[0], said[1], said[2] = as_word(slot(lock, LOCK_ADDR)), as_word(kind), site
+    said[3], said[4], said[5] = 0, as_word(from_vp), 0
+    put_into(slot(emit, EMIT_OWN), ACQUIRE, clock_of(slot(emit, EMIT_CPU)), 6, said)
     trace.since = get_int_slot(proc, PROC_CLOCK)
     vp = get_int_slot(th, TH_VP)
     taken.by(vp, site)
@@ -229,11 +226,13 @@ def granted(lock, th, kind, waited, from_vp, hand_off=0, holder=None, is_blocked
 def released(lock, th, held):
     """Tell that *th* gave *lock* up: see lock_trace.py's."""
     cdef LockTrace trace = part_of(lock, th)
+    cdef uint64_t said[2]
     proc = slot(th, TH_PROC)
     emit = slot(proc, PROC_EMIT)
     if not (trace.readers and trace.readers.pop(th, 0)) and th.level < 2:
         held = proc.clock - trace.since if trace.since else 0
-    slot(emit, EMIT_OWN)((RELEASE, clock_of(emit), slot(lock, LOCK_ADDR), held))
+    said[0], said[1] = as_word(slot(lock, LOCK_ADDR)), as_word(held)
+    put_into(slot(emit, EMIT_OWN), RELEASE, clock_of(slot(emit, EMIT_CPU)), 2, said)
 
 
 cdef class FastSitedCore:

@@ -115,7 +115,7 @@ class CallEmitters:
 
     def bind(self, proc: Processor) -> None:
         """Tell in *proc*'s stream what is called from now on, or nothing if the class is off."""
-        self.extend = proc.emit.own if proc.on.clust_obj else nothing
+        self.extend = proc.emit.own.extend if proc.on.clust_obj else nothing
 
 
 class StandIn:

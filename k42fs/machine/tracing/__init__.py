@@ -5,7 +5,8 @@ packing, formats           fields into words and back; events in words people re
 switches                   what call sites ask: `proc.on.lock`; and what stands for emitters before there are any
 emitters                   one method for each event, `proc.emit.lock_release(lock, held)`
 packets, ctf               64 KiB that decode alone, and the metadata that describes them
-split, fast_split, stream  one processor's events, put in order and cut into packets
+words, fast_words, split   the words of events; bodies of packets cut from them
+stream                     one processor's events, put in order and cut into packets
 frames                     packets in zstd, which decompress alone, too
 recordings                 a directory, bounded or not; memory, the flight recorder
 flushing                   how often a mount's recording goes to disk

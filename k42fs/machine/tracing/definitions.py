@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.machine.callers import new_caller
 from k42fs.machine.tracing.emitters import Emitters
 from k42fs.machine.tracing.packing import ID_MASK
 from k42fs.machine.tracing.schema import load
 from k42fs.machine.tracing.split import STAMP_AT, event_items
+
+if TYPE_CHECKING:
+    from k42fs.machine.tracing.stream import Stream
 
 EMPTY: Final = 0
 """The number of the empty string, which is never defined."""
@@ -163,8 +166,9 @@ class Definitions:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, words: list[int]) -> int:
-        """Take the events in *words* out of it; return how many had to go for them."""
+    def take(self, stream: Stream) -> int:
+        """Take the events of *stream* out of it; return how many had to go for them."""
+        words = stream.words.take()
         count, at = len(words), 0
         while at < count:
             kind = words[at] & ID_MASK
@@ -174,7 +178,6 @@ class Definitions:
             self._kept.pop(key, None)  # the latest is at the end
             self._kept[key] = words[at:after]
             at = after
-        del words[:count]
         if len(self._kept) <= MOST_KEPT:
             return 0
         too_many = len(self._kept) - MOST_KEPT // 2

@@ -1,10 +1,10 @@
-"""Emitters: for each event a method, `proc.emit.lock_release(lock, held)`, that does one `list.extend`.
+"""Emitters: for each event a method, `proc.emit.lock_release(lock, held)`, that adds its words in one step.
 
-They are made of source text from the schema: `self.own((HEADER, self.cpu.clock, lock, held))`. Reserve, write and
-commit are that one call, which no thread can divide, so none of the holes of K42's algorithm exists (a writer
-killed or overtaken between them; see reserve.py). Stamp and header become one word later, and values are not
-looked at: what is not in 0..2**64 - 1 is cut where packets are made. Only fields that share a word are masked,
-or they would spoil their neighbours.
+Where fast_words.pyx was built they are objects of its class `Emit`, else functions made of source text from the
+schema: `self.own.extend((HEADER, self.cpu.clock, lock, held))`. Reserve, write and commit are one call, which no
+thread can divide, so none of the holes of K42's algorithm exists (a writer killed or overtaken between them; see
+reserve.py). Stamp and header become one word later, and what is not in 0..2**64 - 1 is cut. Only fields that share a
+word are masked, or they would spoil their neighbours.
 
 The emitters of a class that is off do nothing, so that a call without a guard is merely slow. Guarded it is
 `if proc.on.lock: proc.emit.lock_release(...)`. Methods of a class, and not functions kept by the object, because
@@ -13,14 +13,17 @@ CPython finds them faster; each tracer has a class of its own, for what is on is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from k42fs.machine.tracing import words
 from k42fs.machine.tracing.packing import LENGTH_SHIFT, text_words
 from k42fs.machine.tracing.schema import MAX_WORDS, Event, Field, load
 
-Extend = Callable[[Iterable[int]], None]
+if TYPE_CHECKING:
+    from k42fs.machine.tracing.words import Words
+
 Emitter = Callable[..., None]
 
 
@@ -50,10 +53,10 @@ class Emitters:
 
     def __init__(self, cpu: HasClock) -> None:
         self.cpu = cpu
-        self.own: Extend = _nothing
-        self.names: Extend = _nothing
+        self.own: Words = words.new_words()
+        self.names: Words = self.own
 
-    def bind(self, own: Extend, names: Extend) -> None:
+    def bind(self, own: Words, names: Words) -> None:
         """Emit to these from now on: *own* gets the words of events, *names* those of definitions."""
         self.own, self.names = own, names
 
@@ -71,20 +74,11 @@ class Emitters:
 
         It is good until the tracer switches.
         """
-        return self._one(name, stamped_source)
-
-    def worded(self, name: str) -> Emitter:
-        """Return an emitter that takes whole words: for who has its fields together already.
-
-        It is good until the tracer switches.
-        """
-        return self._one(name, worded_source)
-
-    def _one(self, name: str, source: Callable[[Event], str]) -> Emitter:
         event = load().by_attribute[name]
         if getattr(type(self), name, _nothing) is _nothing:
             return _nothing
-        return _maker(name, source)(self.names if event.is_name else self.own, self.cpu)
+        to = self.names if event.is_name else self.own
+        return compiled_emitter(event, to) if words.is_compiled() else _maker(name)(to.extend)
 
 
 def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]:
@@ -96,16 +90,36 @@ def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]:
     return [kind(cpu) for cpu in cpus]
 
 
-@cache
 def _method(attribute: str) -> Emitter:
-    return _made(attribute, method_source(load().by_attribute[attribute]))
+    return _compiled_method(attribute) if words.is_compiled() else _plain_method(attribute)
 
 
 @cache
-def _maker(attribute: str, source: Callable[[Event], str]) -> Callable[[Extend, HasClock], Emitter]:
-    """Return what makes a special emitter of an event, given a list's extend and a processor."""
-    made: Callable[[Extend, HasClock], Emitter] = _made("make", source(load().by_attribute[attribute]))
+def _compiled_method(attribute: str) -> Emitter:
+    return compiled_emitter(load().by_attribute[attribute])
+
+
+@cache
+def _plain_method(attribute: str) -> Emitter:
+    made: Emitter = _made(attribute, method_source(load().by_attribute[attribute]))
     return made
+
+
+@cache
+def _maker(attribute: str) -> Callable[..., Emitter]:
+    """Return what makes the stamped emitter of an event, given a list's extend."""
+    made: Callable[..., Emitter] = _made("make", stamped_source(load().by_attribute[attribute]))
+    return made
+
+
+def compiled_emitter(event: Event, to: Words | None = None) -> Emitter:
+    """Return *event*'s emitter in C: a method, or, given where *to* emit, one that takes the stamp first."""
+    cuts = [(each.word, each.shift, each.mask) for each in event.fields if each.type.is_fixed]
+    count = sum(fields[0].type.is_fixed for fields in event.by_word)
+    tail = 0 if len(cuts) == len(event.fields) else 1 if event.fields[-1].type.inline else 2
+    kind = words.fast_words
+    kind.know_emitters(Emitters)
+    return kind.Emit(event.attribute, event.id, cuts, count, tail, MAX_WORDS - 1 - count, event.is_name, to)
 
 
 def _made(name: str, source: str) -> Any:  # noqa: ANN401
@@ -118,7 +132,7 @@ def method_source(event: Event) -> str:
     """Return the text of *event*'s emitter."""
     parameters = ", ".join(["self", *(each.name for each in event.fields)])
     return f"def {event.attribute}({parameters}):\n" + _body(
-        event, "self.names" if event.is_name else "self.own", "self.cpu.clock", "    "
+        event, "self.names.extend" if event.is_name else "self.own.extend", "self.cpu.clock", "    "
     )
 
 
@@ -126,27 +140,19 @@ def stamped_source(event: Event) -> str:
     """Return the text of what makes *event*'s stamped emitter."""
     parameters = ", ".join(["stamp_", *(each.name for each in event.fields)])
     body = _body(event, "extend_", "stamp_", "        ")
-    return f"def make(extend_, cpu_):\n    def emitter({parameters}):\n{body}    return emitter\n"
-
-
-def worded_source(event: Event) -> str:
-    """Return the text of what makes *event*'s emitter of whole words. Its length must be fixed."""
-    assert event.is_fixed, f"{event.qualified} has no fixed words"
-    parameters = ", ".join(f"word{index}" for index in range(event.words - 1))
-    items = ", ".join([f"{event.words << LENGTH_SHIFT | event.id:#x}", "cpu_.clock", parameters])
-    return f"def make(extend_, cpu_):\n    def emitter({parameters}):\n        extend_(({items}))\n    return emitter\n"
+    return f"def make(extend_):\n    def emitter({parameters}):\n{body}    return emitter\n"
 
 
 def _body(event: Event, extend: str, stamp: str, indent: str) -> str:
-    words = [_word(fields) for fields in event.by_word if fields[0].type.is_fixed]
+    payload = [_word(fields) for fields in event.by_word if fields[0].type.is_fixed]
     last = event.fields[-1] if event.fields else None
     if last is None or last.type.is_fixed:
         head = f"{event.words << LENGTH_SHIFT | event.id:#x}"
-        return f"{indent}{extend}(({', '.join([head, stamp, *words])}))\n"
-    room = MAX_WORDS - 1 - len(words)
+        return f"{indent}{extend}(({', '.join([head, stamp, *payload])}))\n"
+    room = MAX_WORDS - 1 - len(payload)
     tail = f"text_words({last.name}, {room})" if last.type.inline else f"{last.name}[:{room}]"
-    head = f"({1 + len(words)} + len(tail_)) << {LENGTH_SHIFT} | {event.id:#x}"
-    return f"{indent}tail_ = {tail}\n{indent}{extend}(({', '.join([head, stamp, *words])}, *tail_))\n"
+    head = f"({1 + len(payload)} + len(tail_)) << {LENGTH_SHIFT} | {event.id:#x}"
+    return f"{indent}tail_ = {tail}\n{indent}{extend}(({', '.join([head, stamp, *payload])}, *tail_))\n"
 
 
 def _word(fields: tuple[Field, ...]) -> str:
@@ -161,12 +167,12 @@ def _word(fields: tuple[Field, ...]) -> str:
 STUB_HEAD: Final = '''\
 """The emitters' signatures. Made from schema.toml: `python -m k42fs.machine.tracing.derived`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from k42fs.machine.tracing.schema import Event
+from k42fs.machine.tracing.words import Words
 
-Extend = Callable[[Iterable[int]], None]
 Emitter = Callable[..., None]
 STUB_HEAD: str
 
@@ -177,18 +183,18 @@ class HasClock(Protocol):
 def make_emitters(cpus: Sequence[HasClock]) -> list[Emitters]: ...
 def method_source(event: Event) -> str: ...
 def stamped_source(event: Event) -> str: ...
-def worded_source(event: Event) -> str: ...
+def compiled_emitter(event: Event, to: Words | None = None) -> Emitter: ...
 def stub() -> str: ...
 
 class Emitters:
     cpu: HasClock
-    own: Extend
+    own: Words
+    names: Words
     def __init__(self, cpu: HasClock) -> None: ...
-    def bind(self, own: Extend, names: Extend) -> None: ...
+    def bind(self, own: Words, names: Words) -> None: ...
     @classmethod
     def switch(cls, mask: int) -> None: ...
     def stamped(self, name: str) -> Emitter: ...
-    def worded(self, name: str) -> Emitter: ...
 '''
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from k42fs.machine.tracing.packing import pack
 from k42fs.machine.tracing.schema import load
+
+if TYPE_CHECKING:
+    from k42fs.machine.tracing.stream import Stream
 
 
 @dataclass(slots=True)
@@ -38,17 +42,17 @@ class Losses:
             loss.count += count
             loss.end = max(loss.end, end)
 
-    def tell(self, words: list[int]) -> None:
-        """Add to *words*, a list of definitions, what was lost since it was last told."""
-        _tell(self._untold, words)
+    def tell(self, names: Stream) -> None:
+        """Add to *names*, the definitions, what was lost since it was last told."""
+        _tell(self._untold, names)
         self._untold = {}
 
-    def tell_all(self, words: list[int]) -> None:
-        _tell(self._all, words)
+    def tell_all(self, names: Stream) -> None:
+        _tell(self._all, names)
 
 
-def _tell(losses: dict[int, Loss], words: list[int]) -> None:
+def _tell(losses: dict[int, Loss], names: Stream) -> None:
     event = load().by_attribute["meta_discard"]
     for cpu, loss in losses.items():
         head, *payload = pack(event, 0, (loss.count, loss.begin, loss.end, cpu))
-        words.extend((head, loss.end, *payload))
+        names.words.extend((head, loss.end, *payload))

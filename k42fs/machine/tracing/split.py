@@ -1,24 +1,15 @@
-"""Events out of a list of words, as emitters put them there, into bodies of packets.
+"""Events out of a list of words, as emitters put them there (words.py), into bodies of packets.
 
-In the list an event is one item longer than in a packet: its header without the stamp, the whole stamp, then the
-payload. Emitters have no time for arithmetic.
-
-Where it was built, fast_split.pyx does this, some ten times faster.
+Where it was built, fast_words.pyx does this on words of its own.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Final, NamedTuple
 
 from k42fs.machine.tracing.packets import MAX_GAP, ROOM_WORDS, words_bytes
 from k42fs.machine.tracing.packing import ID_MASK, LENGTH_SHIFT, STAMP_BITS, STAMP_MASK, WORD_MASK
 from k42fs.machine.tracing.schema import MAX_WORDS
-
-try:
-    from k42fs.machine.tracing.fast_split import in_order_list, split_list
-except ImportError:
-    in_order_list = split_list = None  # type: ignore[assignment]
 
 STAMP_AT: Final = 1
 """Where in an event in a list its stamp is."""
@@ -40,14 +31,6 @@ def split(words: list[int], last: int) -> list[Body] | None:
 
     None if a stamp is before its predecessor's, or the first before *last*.
     """
-    if split_list is None or sys.byteorder == "big":
-        return split_plainly(words, last)
-    bodies = split_list(words, last, ROOM_WORDS, MAX_GAP)
-    return None if bodies is None else [Body(*body) for body in bodies]
-
-
-def split_plainly(words: list[int], last: int) -> list[Body] | None:
-    """Do what `split` does, in Python."""
     bodies: list[Body] = []
     body: list[int] = []
     start = at = events = 0
@@ -84,11 +67,6 @@ def _bytes(body: list[int]) -> bytes:
 
 def in_order(words: list[int], last: int) -> list[int]:
     """Return *words* with the events sorted by stamp, stably; stamps before *last* become *last*."""
-    return (in_order_plainly if in_order_list is None else in_order_list)(words, last)
-
-
-def in_order_plainly(words: list[int], last: int) -> list[int]:
-    """Do what `in_order` does, in Python."""
     events, at = [], 0
     while at < len(words):
         after = at + event_items(words[at])

@@ -1,6 +1,6 @@
-"""One processor's events on their way from its list of words to packets.
+"""One processor's events on their way from its words to packets.
 
-Emitters add an event with one `list.extend`, which nothing can divide. Order is restored here: several host
+Emitters add an event with one call, which nothing can divide. Order is restored here: several host
 threads may work for one modelled processor, and what other processors did to its cache is told late, so a stamp
 can be behind its predecessor's. Stock readers take such a step for a wrap of 2**32 ticks. What comes together is
 sorted, stably; what is later than a packet already cut gets the stamp of that packet's end.
@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator
 
 from k42fs.machine.tracing.packets import HEAD_BYTES, LEAD, PACKET_BYTES, PacketHead, encode
 from k42fs.machine.tracing.schema import Schema
-from k42fs.machine.tracing.split import Body, count_events, in_order, split
+from k42fs.machine.tracing.split import Body
+from k42fs.machine.tracing.words import new_words
 
 Packet = tuple[PacketHead, bytes, int]
 """A packet's head, its bytes, and how many events are in it."""
 
 
 class Stream:
-    """The words of one processor not yet in packets. Its list stays the same object: emitters keep its `extend`.
+    """The words of one processor not yet in packets. `words` stays the same object: emitters keep it.
 
     *apart*: ticks that are a nanosecond at least.
     """
@@ -49,7 +50,7 @@ class Stream:
         host_clock: Callable[[], int],
         apart: int = 1,
     ) -> None:
-        self.words: list[int] = []
+        self.words = new_words()
         self.number = number
         self.cpu = cpu
         self.latest = b""
@@ -62,17 +63,7 @@ class Stream:
 
     def cut(self, everything: bool) -> Iterator[Packet]:
         """Take out full packets, and with *everything* also what does not fill one."""
-        count = len(self.words)  # taken first: another host thread may be adding
-        words = self.words[:count]
-        del self.words[:count]
-        bodies = split(words, self._earliest)
-        if bodies is None:
-            words = in_order(words, self._earliest)
-            bodies = split(words, self._earliest)
-            assert bodies is not None, "sorted and clamped, yet out of order"
-        if bodies and not everything:
-            self.words[:0] = words[bodies.pop().start :]
-        for body in bodies:
+        for body in self.words.cut(self._earliest, everything):
             packet = self._packet(body)
             self.latest = packet[1]
             yield packet
@@ -96,8 +87,8 @@ class Stream:
         return encode(head, b"")
 
     def pending(self) -> int:
-        """Return how many events are in the list."""
-        return count_events(self.words)
+        """Return how many events are in no packet yet."""
+        return self.words.events()
 
     def _packet(self, body: Body) -> Packet:
         unused = 0

@@ -46,7 +46,7 @@ def _of(stream: Stream) -> Iterator[Told]:
             stamp += (low - stamp) % (1 << STAMP_BITS)
             yield stamp, schema.by_id[number], unpack(schema.by_id[number], words[at : at + length])
             at += length
-    items, at = stream.words, 0
+    items, at = stream.words[:], 0
     while at < len(items):
         after = at + event_items(items[at])
         _, _, number = split_header(items[at])

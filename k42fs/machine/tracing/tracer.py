@@ -121,7 +121,7 @@ class Tracer:
         self._streams = [self._new_stream(vp) for vp in range(len(self._processors))]
         self._names = self._new_stream(NAMES_CPU)
         for emit, stream in zip(self.emit, self._streams, strict=True):
-            emit.bind(stream.words.extend, self._names.words.extend)
+            emit.bind(stream.words, self._names.words)
         self._definitions = Definitions()
         self._forget_names()
         self._events = 0
@@ -271,8 +271,8 @@ class Tracer:
         try:
             names = self._new_stream(NAMES_CPU)
             for words in self._definitions.events():
-                names.words += words
-            self._losses.tell_all(names.words)
+                names.words.extend(words)
+            self._losses.tell_all(names)
             for packet in names.cut(everything=True):
                 recording.take(names, packet)
             ring.write(recording)
@@ -320,7 +320,7 @@ class Tracer:
         streams = [stream for stream in self._streams if everything or len(stream.words) > ROOM_WORDS]
         packets = [(stream, packet) for stream in streams for packet in stream.cut(everything)]
         if isinstance(recording, RingRecording):
-            if gone := self._definitions.take(self._names.words):
+            if gone := self._definitions.take(self._names):
                 self.lose(NAMES_CPU, gone, 0, 0)
                 self._forget_names()
         elif packets or everything:  # what an event's numbers mean is on disk before it
@@ -329,7 +329,7 @@ class Tracer:
             self._write(self._definition_packets())  # what has been dropped by writing
 
     def _definition_packets(self) -> list[tuple[Stream, Packet]]:
-        self._losses.tell(self._names.words)
+        self._losses.tell(self._names)
         return [(self._names, packet) for packet in self._names.cut(everything=True)]
 
     def _write(self, packets: list[tuple[Stream, Packet]]) -> bool:

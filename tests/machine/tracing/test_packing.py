@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from k42fs.machine.tracing import words as words_module
 from k42fs.machine.tracing.emitters import make_emitters
 from k42fs.machine.tracing.packing import (
     WORD_MASK,
@@ -16,6 +17,7 @@ from k42fs.machine.tracing.packing import (
     words_text,
 )
 from k42fs.machine.tracing.schema import Event, SchemaError, load, parse
+from k42fs.machine.tracing.words import new_words
 from tests.machine.tracing.lab import Cpu
 
 TYPES = """
@@ -98,20 +100,28 @@ def a_value(of: str, bits: int, signed: bool) -> st.SearchStrategy[Any]:
     return st.integers(low, low + (1 << bits) - 1)
 
 
+@pytest.fixture(params=[True, False], ids=["compiled", "plain"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emitters in C, if they were built, and those in Python."""
+    if request.param:
+        pytest.importorskip("k42fs.machine.tracing.fast_words", exc_type=ImportError)
+    else:
+        monkeypatch.setattr(words_module, "fast_words", None)
+
+
+@pytest.mark.usefixtures("compiled")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_emitters_write_what_the_packer_does(data: st.DataObject) -> None:
     one = data.draw(st.sampled_from(list(load().events())))
     stamp = data.draw(st.integers(0, 1 << 50))
     values = [data.draw(a_value(each.type.name, each.type.bits, each.type.signed)) for each in one.fields]
-    words: list[int] = []
+    words = new_words()
     (emit,) = make_emitters([Cpu(clock=stamp)])
-    emit.bind(words.extend, words.extend)
+    emit.bind(words, words)
     emit.switch(WORD_MASK)
     getattr(emit, one.attribute)(*values)
     emit.stamped(one.attribute)(stamp, *values)
     head, *payload = pack(one, 0, values)
-    assert [word & WORD_MASK for word in words] == [head, stamp, *payload] * 2
-    if one.is_fixed:
-        emit.worded(one.attribute)(*payload)
-        assert words[2 * len(payload) + 4 :] == [head, stamp, *payload]
+    assert [word & WORD_MASK for word in words[:]] == [head, stamp, *payload] * 2
     assert unpack(one, [head, *payload]) == tuple(values)

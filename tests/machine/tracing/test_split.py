@@ -1,16 +1,17 @@
-"""The compiled way into packets and the plain one: the same bodies from the same words, and the same refusals."""
+"""Words in C and in Python: the same bodies from the same words, and the same refusals."""
 
-from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k42fs.machine.tracing.packets import MAX_GAP, ROOM_WORDS
-from k42fs.machine.tracing.split import Body, count_events, in_order, in_order_plainly, split_plainly
+from k42fs.machine.tracing.packets import MAX_GAP
+from k42fs.machine.tracing.split import count_events, split
+from k42fs.machine.tracing.words import PlainWords
 
-fast_split = pytest.importorskip("k42fs.machine.tracing.fast_split", exc_type=ImportError)
+fast_words: Any = pytest.importorskip("k42fs.machine.tracing.fast_words", exc_type=ImportError)
 
 
 @st.composite
@@ -30,37 +31,38 @@ def lists_of_events(draw: st.DrawFn) -> list[int]:
     return words
 
 
-def compiled(words: list[int], last: int) -> list[Body] | None:
-    bodies = fast_split.split_list(words, last, ROOM_WORDS, MAX_GAP)
-    return None if bodies is None else [Body(*each) for each in bodies]
+def both(words: list[int]) -> tuple[PlainWords, Any]:
+    plain, compiled = PlainWords(words), fast_words.Words()
+    compiled.extend(words)
+    return plain, compiled
 
 
-@given(lists_of_events())
-def test_both_make_the_same_bodies(words: list[int]) -> None:
-    plain = split_plainly(words, 0)
-    assert plain == compiled(words, 0)
-    assert plain is not None
-    assert sum(body.events for body in plain) == count_events(words)
-
-
-def stepping_back(words: list[int]) -> Iterator[list[int]]:
-    at = 0
-    while at < len(words):
-        yield [*words[: at + 1], words[at + 1] - 1, *words[at + 2 :]]
-        at += 1 + (words[at] >> 24)
+@given(lists_of_events(), st.booleans())
+def test_both_make_the_same_bodies_and_keep_the_same_rest(words: list[int], everything: bool) -> None:
+    plain, compiled = both(words)
+    assert plain.events() == compiled.events() == count_events(words)
+    bodies = plain.cut(0, everything)
+    assert bodies == compiled.cut(0, everything)
+    assert [word & (1 << 64) - 1 for word in plain] == compiled[:] == compiled.take()
+    assert sum(body.events for body in bodies) + plain.events() == count_events(words)
+    assert bool(plain) is bool(words and not everything)
+    assert len(compiled) == 0
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9))
-def test_both_refuse_a_step_back_wherever_it_is(lengths: list[int]) -> None:
+def test_a_step_back_is_set_right_wherever_it_is(lengths: list[int]) -> None:
     words: list[int] = []
     for length in lengths:
         words += [length << 24, 1 << 40, *range(length - 1)]
-    for wrong in stepping_back(words):
-        # The first event may be earlier than the others, but not than what went before.
-        last = 1 << 40
-        assert split_plainly(wrong, last) is None
-        assert compiled(wrong, last) is None
-        assert split_plainly(in_order(wrong, last), last) == compiled(in_order(wrong, last), last) is not None
+    at, last = 0, 1 << 40  # the first event may be earlier than the others, but not than what went before
+    while at < len(words):
+        wrong = [*words[: at + 1], words[at + 1] - 1, *words[at + 2 :]]
+        assert split(wrong, last) is None
+        plain, compiled = both(wrong)
+        bodies = plain.cut(last, True)
+        assert bodies == compiled.cut(last, True)
+        assert (bodies[0].begin, bodies[-1].end) == (last, last)
+        at += 1 + (words[at] >> 24)
 
 
 @given(lists_of_events(), st.randoms(use_true_random=False))
@@ -69,20 +71,32 @@ def test_both_sort_alike_and_keep_what_came_at_one_time_in_order(words: list[int
     while at < len(words):
         words[at + 1] = dice.choice([5, 1 << 40, (1 << 40) + dice.randrange(9)])
         at += 1 + (words[at] >> 24)
-    ordered = fast_split.in_order_list(words, 1 << 40)
-    assert ordered == in_order_plainly(words, 1 << 40)
-    assert split_plainly(ordered, 1 << 40) is not None
+    plain, compiled = both(words)
+    bodies = plain.cut(1 << 40, True)
+    assert bodies == compiled.cut(1 << 40, True)
+    assert sum(body.events for body in bodies) == count_events(words)
 
 
-@pytest.mark.parametrize("words", [[1 << 24], [0, 5], [3 << 24, 5, 1], [1 << 24, 5, 2 << 24, 5]])
-def test_a_torn_list_is_refused(words: list[int]) -> None:
+@pytest.mark.parametrize("words", [[1 << 24, 5, 0, 5], [2 << 24, 5, 1, 1 << 24, 4, 2 << 24, 3]])
+def test_torn_words_are_refused(words: list[int]) -> None:
+    compiled = fast_words.Words()
+    compiled.extend(words)
     with pytest.raises(ValueError, match="no whole event"):
-        fast_split.in_order_list(words, 0)
+        compiled.cut(1 << 40, True)
 
 
 def test_a_word_that_is_no_number_is_a_bug_in_both() -> None:
     words: list[int] = [2 << 24, 5, "x"]  # type: ignore[list-item]
     with pytest.raises((TypeError, ValueError)):
-        split_plainly(words, 0)
+        PlainWords(words).cut(0, True)
     with pytest.raises(TypeError):
-        compiled(words, 0)
+        fast_words.Words().extend(words)
+
+
+def test_words_are_looked_at_as_those_of_a_list_are() -> None:
+    plain, compiled = both([1 << 24, 5, 2 << 24, 6, -1])
+    assert (compiled[0], compiled[-1], compiled[1:4]) == (1 << 24, (1 << 64) - 1, plain[1:4])
+    with pytest.raises(IndexError):
+        compiled[5]
+    compiled.clear()
+    assert (len(compiled), compiled.events(), compiled[:]) == (0, 0, [])

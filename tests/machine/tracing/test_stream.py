@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k42fs.machine.tracing import stream as stream_module
 from k42fs.machine.tracing.emitters import make_emitters
 from k42fs.machine.tracing.packets import (
     HEAD_BYTES,
@@ -23,6 +22,7 @@ from k42fs.machine.tracing.packets import (
 from k42fs.machine.tracing.schema import load
 from k42fs.machine.tracing.split import Body, split
 from k42fs.machine.tracing.stream import Packet, Stream
+from k42fs.machine.tracing.words import PlainWords
 from tests.machine.tracing.lab import TRACE_ID, Cpu, Seen, events_in
 
 ALL = (1 << 64) - 1
@@ -32,7 +32,7 @@ def a_stream() -> tuple[Stream, Cpu]:
     """Return a stream and a processor with emitters for it."""
     stream, cpu = Stream(load(), TRACE_ID, 3, 3, lambda: 77), Cpu()
     (cpu.emit,) = make_emitters([cpu])
-    cpu.emit.bind(stream.words.extend, stream.words.extend)
+    cpu.emit.bind(stream.words, stream.words)
     cpu.emit.switch(ALL)
     return stream, cpu
 
@@ -208,14 +208,20 @@ def test_one_threads_events_keep_their_order() -> None:
     assert [values[0] for *_, values in seen] == list(range(20000))
 
 
-def test_a_drain_that_keeps_late_stamps_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+class Unordered(PlainWords):
+    """Words that stay in the order in which they came."""
+
+    def cut(self, last: int, everything: bool) -> list[Body]:
+        assert split(self, last) is None
+        return [joined(split(self[:4], last), split(self[4:], last))]
+
+
+def test_a_drain_that_keeps_late_stamps_would_be_noticed() -> None:
     """Calibration: without the order restored, what `events_in` checks fails."""
     stream, cpu = a_stream()
     for cpu.clock in (5, 4):
         cpu.emit.lock_release(0, 0)
-    unordered = split(stream.words[:4], 0), split(stream.words[4:], 0)
-    assert split(stream.words, 0) is None
-    monkeypatch.setattr(stream_module, "split", lambda words, last: [joined(*unordered)])
+    stream.words = Unordered(stream.words.take())
     with pytest.raises(AssertionError, match="end"):
         decoded(stream.cut(everything=True))
 
