@@ -147,6 +147,13 @@ class CoherenceCore(Protocol):
     def transfers(self) -> Iterator[LineTransfers]:
         """Yield the lines that moved between caches, in the order of their first move."""
 
+    def take_moves(self) -> array[int]:
+        """Return the lines that moved between caches since this was last asked, in no order, one after the other:
+        line, how often it moved, the byte for which it has moved most.
+
+        There is one asker. Of a line that no cache has any more, a few moves may go unsaid.
+        """
+
     def copies(self, line: int) -> dict[int, int]:
         """Return the state of each processor's copy of *line* (an address / line_bytes), where there is
         one."""

@@ -14,6 +14,7 @@ The invariants, numbered as in the documentation of the core:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -91,6 +92,17 @@ class CoreState(MissLog):
             if sharing is not None and sharing.transfers:
                 offsets = sorted(sharing.offsets.items(), key=lambda item: (-item[1], item[0]))
                 yield LineTransfers(line, sharing.transfers, sharing.movers, tuple(offsets))
+
+    def take_moves(self) -> array[int]:
+        """Return (line, moves, byte) of the lines that moved between caches since this was last asked, flattened."""
+        moved = array("q")
+        for line, entry in self._lines.items():
+            sharing = entry.sharing
+            if sharing is not None and sharing.transfers != sharing.told:
+                offset = min(sharing.offsets, key=lambda offset: (-sharing.offsets[offset], offset))
+                moved.extend((line, sharing.transfers - sharing.told, offset))
+                sharing.told = sharing.transfers
+        return moved
 
     def reset_counters(self) -> None:
         """Zero all counts."""

@@ -54,7 +54,7 @@ class Sharing:
     set of processors that asked for them, `offsets` for which bytes.
     """
 
-    __slots__ = ("epoch", "history", "lost", "movers", "offsets", "transfers", "words")
+    __slots__ = ("epoch", "history", "lost", "movers", "offsets", "told", "transfers", "words")
 
     def __init__(self, history: Reservations, words: int) -> None:
         self.history = history
@@ -62,6 +62,7 @@ class Sharing:
         self.lost: dict[int, int] = {}
         self.words = [-1] * words
         self.transfers = 0
+        self.told = 0  # of them, when somebody last asked which lines have moved
         self.movers = 0
         self.offsets: dict[int, int] = {}
 
@@ -82,7 +83,7 @@ class Sharing:
         self.offsets[offset] = self.offsets.get(offset, 0) + 1
 
     def reset(self) -> None:
-        self.transfers = self.movers = 0
+        self.transfers = self.told = self.movers = 0
         self.offsets.clear()
 
 

@@ -78,7 +78,7 @@ cdef struct Pair:
 cdef struct Sharing:
     Queue history
     CpuSet sharers, gone
-    int64_t epoch, transfers
+    int64_t epoch, transfers, told
     int64_t *words
     uint64_t *movers
     Pair *lost

@@ -285,6 +285,23 @@ cdef class FastCore:
         moved.sort()
         return iter([item for _, item in moved])
 
+    def take_moves(self):
+        """Return (line, moves, byte) of the lines that moved between caches since this was last asked, flattened."""
+        cdef Lines *lines = &self.model.lines
+        cdef Entry *entry
+        cdef Sharing *sharing
+        cdef uint32_t number
+        moved = Array("q")
+        for number in range(lines.used):
+            entry = entry_at(lines, number)
+            sharing = sharing_of(entry)
+            if sharing != NULL and sharing.transfers != sharing.told:
+                moved.append(entry.line)
+                moved.append(sharing.transfers - sharing.told)
+                moved.append(hottest_offset(&self.model, sharing))
+                sharing.told = sharing.transfers
+        return moved
+
     def reset_counters(self):
         """Zero all counts."""
         cdef Model *m = &self.model

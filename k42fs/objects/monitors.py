@@ -55,37 +55,36 @@ class LockMonitor:
 
 class LineMonitor:
     """Lines that moved between caches, by the ref of the object that they belong to: to its reps, its root, or the
-    inode that it stands for. Only model=full knows them.
+    inode that it stands for. Only model=full knows them. It is the one asker of the core's `take_moves`.
     """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._seen: dict[int, int] = {}
-        self._reset_at = machine.reset_at
+        self._handed: dict[int, int] = {}  # by hand-offs that nobody saw (`hand_offs.py`): line -> how often
 
     def take(self) -> dict[Ref, int]:
-        """Return the transfers since the last time, in the order of the lines' first."""
+        """Return the transfers since the last time, in the order of refs."""
         machine = self._machine
-        if machine.model != "full":
-            return {}
-        if self._reset_at != machine.reset_at:
-            self._reset_at = machine.reset_at
-            self._seen = {}
-        before, now = self._seen, {}
         found: dict[Ref, int] = {}
-        for item in machine.hand_offs.added_to(machine.core.transfers()):
+        if machine.model != "full":
+            return found
+        line_bytes = machine.config.line_bytes
+        moved = machine.core.take_moves()
+        for line, moves, offset in zip(moved[::3], moved[1::3], moved[2::3], strict=True):
+            self._add(found, line * line_bytes + offset, moves)
+        for item in machine.hand_offs.added_to(()):
             line, count = item.line, item.transfers
-            now[line] = count
-            more = count - before.get(line, 0)
-            if more:
-                offset = item.offsets[0][0] if item.offsets else 0
-                owner = machine.memory.owner_at(line * machine.config.line_bytes + offset)
-                ref = getattr(owner, "obj_ref", 0) or getattr(owner, "ref", 0)
-                if isinstance(ref, int) and ref:
-                    # Less than before: the line was forgotten and has begun anew.
-                    found[Ref(ref)] = found.get(Ref(ref), 0) + (more if more > 0 else count)
-        self._seen = now
-        return found
+            before = self._handed.get(line, 0)
+            self._handed[line] = count
+            if count != before:  # fewer: statistics were reset
+                self._add(found, line * line_bytes, count - before if count > before else count)
+        return dict(sorted(found.items()))
+
+    def _add(self, found: dict[Ref, int], addr: int, moves: int) -> None:
+        owner = self._machine.memory.owner_at(addr)
+        ref = getattr(owner, "obj_ref", 0) or getattr(owner, "ref", 0)
+        if isinstance(ref, int) and ref:
+            found[Ref(ref)] = found.get(Ref(ref), 0) + moves
 
 
 @dataclass(slots=True, eq=False)

@@ -240,6 +240,27 @@ def test_moves_of_a_line_are_attributed_to_the_bytes_that_were_wanted() -> None:
     assert lab.core.counters(0).references == 0
 
 
+def test_moves_are_told_once() -> None:
+    lab = Lab()
+    addr = lab.line()
+
+    def move(times: int) -> None:
+        for _ in range(times):
+            for cpu, offset in ((0, 0), (3, 16)):
+                lab.cost(cpu, WRITE, addr + offset)
+
+    move(5)
+    assert list(lab.core.take_moves()) == [addr // 64, 9, 16], "nobody had to give the line to the first"
+    assert list(lab.core.take_moves()) == []
+    move(1)
+    assert list(lab.core.take_moves()) == [addr // 64, 2, 16]
+    move(3)
+    lab.core.reset_counters()
+    assert list(lab.core.take_moves()) == [], "what was reset is forgotten"
+    move(1)
+    assert list(lab.core.take_moves()) == [addr // 64, 2, 0]
+
+
 def test_lines_that_left_all_caches_are_forgotten_unless_they_moved_often() -> None:
     lab = Lab(replace(DIR, l2_bytes=64, l2_ways=1, l1_bytes=64, l1_ways=1))
     hot, cool, filler = (lab.line() for _ in range(3))

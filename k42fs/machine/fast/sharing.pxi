@@ -141,11 +141,28 @@ cdef int count_move(Model *m, Sharing *sharing, int cpu, int offset) except -1:
 
 
 cdef void reset_moves(Model *m, Sharing *sharing) noexcept:
-    sharing.transfers = 0
+    sharing.transfers = sharing.told = 0
     memset(sharing.movers, 0, m.map_words * sizeof(uint64_t))
     free(sharing.by_offset)
     sharing.by_offset = NULL
     sharing.offset_count = 0
+
+
+cdef int hottest_offset(Model *m, Sharing *sharing) noexcept:
+    """Return the byte for which the line moved most often, the first of several; 0 if it never did."""
+    cdef int64_t most = 0
+    cdef int i, offset = 0
+    if sharing.by_offset != NULL:
+        for i in range(m.line_bytes):
+            if sharing.by_offset[i] > most:
+                most, offset = sharing.by_offset[i], i
+        return offset
+    for i in range(sharing.offset_count):
+        if sharing.offsets[i].value > most or (
+            sharing.offsets[i].value == most and sharing.offsets[i].key < offset
+        ):
+            most, offset = sharing.offsets[i].value, <int> sharing.offsets[i].key
+    return offset
 
 
 cdef list moves_by_offset(Model *m, Sharing *sharing):
