@@ -37,7 +37,7 @@ from k42fs.report.filters import Source
 from k42fs.report.fsck import Check
 from k42fs.report.kmon import chart
 from k42fs.report.kmon_page import page
-from k42fs.report.listing import listing
+from k42fs.report.listing import listing, records_of
 from k42fs.report.locks import locks_report
 from k42fs.report.reader import Trace
 from k42fs.report.requests import requests_report
@@ -128,7 +128,7 @@ def readers() -> dict[str, tuple[Callable[[Source], object], float | None]]:
             pass
 
     def listed(source: Source) -> None:
-        for _ in listing(source):
+        for _ in listing(source, records_of(source, False)):
             pass
 
     def exported(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -28,17 +29,35 @@ from k42fs.errors import InvalidArgumentError
 @click.option(
     "--definitions", is_flag=True, help="Also the stream of definitions: names of objects, locks, ..."
 )
+@click.option(
+    "--all", "everything", is_flag=True, help="On a terminal, too, what every processor says first."
+)
 @RECORDING
-def list_command(recording: str, form: str, strip: bool, definitions: bool, **options: Any) -> None:  # noqa: ANN401
+def list_command(
+    recording: str,
+    form: str,
+    strip: bool,
+    definitions: bool,
+    everything: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """List every event in order of time.
 
-    A line each, as K42's traceTool: seconds since the first event, processor, event, what is in it.
+    A line each, as K42's traceTool: seconds since the first event, processor, event, what is in it. A terminal has in
+    one line what each processor says of the machine before anything happens.
     """
-    from k42fs.report.listing import listing, listing_csv, listing_json
+    from k42fs.report.listing import listing, listing_csv, listing_json, records_of
+    from k42fs.report.opening import Opening, head_of
 
     source = source_of(recording, options)
     if form == "text":
-        pour(listing(source, strip, definitions), [source])
+        pieces, notes = records_of(source, definitions), []
+        if sys.stdout.isatty() and not (everything or strip):
+            opening = Opening(source.trace.schema)
+            click.echo(head_of(source))
+            pieces = opening.left_out(pieces)
+            notes = opening.notes
+        pour(listing(source, pieces, strip), [source], notes)
     else:
         pour({"json": listing_json, "csv": listing_csv}[form](source, definitions), [source])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from k42fs.machine.tracing.packets import encode
-from k42fs.machine.tracing.recordings import ENDED, ENDED_BYTES
+from k42fs.machine.tracing.recordings import ENDED, ENDED_BYTES, write_whole
 from k42fs.report.fsck import Check
 from k42fs.report.packet_files import METADATA
 from k42fs.report.reader import TraceError
@@ -24,8 +24,8 @@ def mend(check: Check, target: Path) -> None:
         raise TraceError(f"{target} is not empty: a repaired recording needs a directory of its own")
     for packet in check.run():
         body = packet.file.body(packet.index, packet.body)
-        with (target / packet.file.plain_name).open("ab") as out:
-            out.write(encode(packet.head, body))
+        with (target / packet.file.plain_name).open("ab", buffering=0) as out:
+            write_whole(out.fileno(), encode(packet.head, body))
     (target / METADATA).write_text(_ended(check), "utf-8")
 
 

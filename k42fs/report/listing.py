@@ -41,7 +41,7 @@ Words = list[int]
 Shower = Callable[[int, int, str, Words], str]
 
 
-def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
+def records_of(source: Source, definitions: bool) -> Iterator[list[Record]]:
     """Yield what is to be listed; the stream of definitions after the processors', as the last of them."""
     if not definitions:
         return source.records()
@@ -49,15 +49,15 @@ def _records(source: Source, definitions: bool) -> Iterator[list[Record]]:
     return merged([*streams, source.trace.records(source.trace.definitions)])
 
 
-def listing(source: Source, strip: bool = False, definitions: bool = False) -> Iterator[str]:
-    """Yield the listing, many lines at a time. With *strip*, the values only."""
+def listing(source: Source, pieces: Iterator[list[Record]], strip: bool = False) -> Iterator[str]:
+    """Yield the listing of *pieces*, records of *source*, many lines at a time. With *strip*, the values only."""
     if not strip and fast_lines is not None and source.trace.ticks_per_second < HZ_MAX:
-        yield from _compiled(source, definitions)
+        yield from _compiled(source, pieces)
         return
     show = {each.id: line_of(each, source.names) for each in source.trace.schema.events()}
     on = {vp: str(vp) for vp in source.processors} | {NAMES_CPU: "-"}
     begin, hz = source.trace.begin, source.trace.ticks_per_second
-    for records in _records(source, definitions):
+    for records in pieces:
         if strip:
             lines = [" ".join(map(str, _values(source, record).values())) for record in records]
         else:
@@ -68,7 +68,7 @@ def listing(source: Source, strip: bool = False, definitions: bool = False) -> I
         yield "\n".join(lines) + "\n"
 
 
-def _compiled(source: Source, definitions: bool) -> Iterator[str]:
+def _compiled(source: Source, pieces: Iterator[list[Record]]) -> Iterator[str]:
     """Yield the same lines, made in C but for the few kinds of events that are not made of numbers."""
     assert fast_lines is not None, "asked only where it was built"
     schema, names = source.trace.schema, source.names
@@ -76,7 +76,7 @@ def _compiled(source: Source, definitions: bool) -> Iterator[str]:
     shapes = {each.id: _shape(each, names) for each in schema.events() if each.is_fixed and not each.format}
     on = {vp: f" {vp:4d} ".encode() for vp in source.processors} | {NAMES_CPU: b"    - "}
     begin, hz = source.trace.begin, source.trace.ticks_per_second
-    for records in _records(source, definitions):
+    for records in pieces:
         text = fast_lines.lines(records, shapes, begin, hz, on)
         if text is None:
             text = "".join(
@@ -124,14 +124,14 @@ def _look_up(field: Field, names: Names) -> Callable[[int], str] | None:
 
 def listing_json(source: Source, definitions: bool = False) -> Iterator[str]:
     """Yield one JSON object for each event, a line each."""
-    for records in _records(source, definitions):
+    for records in records_of(source, definitions):
         yield "".join(json.dumps(_about(source, record)) + "\n" for record in records)
 
 
 def listing_csv(source: Source, definitions: bool = False) -> Iterator[str]:
     """Yield CSV: time, processor, event, and its fields as JSON."""
     yield "ticks,vp,event,fields\n"
-    for records in _records(source, definitions):
+    for records in records_of(source, definitions):
         out = StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for record in records:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from k42fs.machine.tracing.frames import BODY_BYTES, SUFFIX, pack_frames
-from k42fs.machine.tracing.recordings import is_being_written
+from k42fs.machine.tracing.recordings import is_being_written, write_whole
 from k42fs.report.packet_files import METADATA, CompressedFile, PacketFile, packet_files
 from k42fs.report.reader import TraceError
 
@@ -62,8 +62,9 @@ def _replaced(
         for file in files:
             path = file.path.with_name(HIDDEN + name(file))
             made.append((path, file))
-            with path.open("wb") as out:
-                out.writelines(form(_packets(file)))
+            with path.open("wb", buffering=0) as out:
+                for packet in form(_packets(file)):
+                    write_whole(out.fileno(), packet)
     except BaseException:
         for path, _ in made:
             path.unlink(missing_ok=True)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from k42fs.report.c2c import c2c_report
 from tests.machine.tracing.lab import HandTrace
-from tests.report.lab import run, said
+from tests.report.lab import run, said, source
 
 COLD, CAPACITY, TRUE, FALSE, UPGRADE = range(5)
 READ, WRITE, RMW = range(3)
@@ -146,3 +147,37 @@ def test_after_padding_the_pair_is_gone_and_diff_says_so(recording: Path, tmp_pa
     gone = {row["what"] for row in changes if row["measure"] == "false_sharing" and row["said"] == "gone"}
     assert gone == {"DirObject /a .lookups", "DirObject /a .unlinks"}
     assert said("c2c", tmp_path / "padded")["lines"] == []
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_terminal_has_the_answer_first_and_nothing_wider_than_it_is(recording: Path, width: int) -> None:
+    report = c2c_report(source(recording))
+    assert report.narrow is not None
+    lines = report.narrow(width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1:4] == [
+        f"  0  {HOT:#x}  false sharing: 20 false, {20 * 200 + 90:,} cycles",
+        "      10x  DirObject /a .lookups  dir.py:10 lookup",
+        "      10x  DirObject /a .unlinks  dir.py:20 unlink",
+    ]
+    text = "\n".join(lines)
+    for title in ("Trace Event", "Global Shared", "Shared Data Cache Line Table", "Distribution Pareto"):
+        assert title in text
+    assert "      DirObject /a .lookups  lookup  dir.py:10  true/false 0/10" in text
+    assert "      other side: dir.py:20 unlink" in text
+    assert "uncacheable" not in text  # nothing that is 0 for ever
+    assert not report.text or "uncacheable" in report.text
+
+
+def test_a_terminal_has_only_the_lines_that_moved_most(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t", processors=2)
+    for line in range(30):
+        for at in range(30 - line):
+            miss(trace, at % 2, 100 * at + line, HOT + 128 * line, TRUE, RMW, 0, 1 - at % 2, COUNT)
+    narrow = c2c_report(source(trace.close())).narrow
+    assert narrow is not None
+    said = narrow(80).splitlines()
+    assert said[-1].startswith("... and 20 more lines: ")
+    assert (
+        sum(" 0x" in line for line in said) == 3 * 10 + 10
+    )  # in the answer, the table, the Pareto; and offsets

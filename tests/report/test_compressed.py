@@ -231,10 +231,10 @@ def test_what_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pyt
     before = contents(directory)
     opened = Path.open
 
-    def refuse(self: Path, mode: str = "r") -> object:
+    def refuse(self: Path, mode: str = "r", buffering: int = -1) -> object:
         if mode == "wb" and "cpu1" in self.name:
             raise OSError(28, "No space left on device", str(self))
-        return opened(self, mode)
+        return opened(self, mode, buffering)
 
     monkeypatch.setattr(Path, "open", refuse)
     said = run("unpack", directory)

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from k42fs.machine.tracing.formats import formatter
+from k42fs.machine.tracing.mask import LOCK
 from k42fs.machine.tracing.packing import Value, pack, unpack
 from k42fs.machine.tracing.schema import Event, load
-from k42fs.report.listing import line_of, listing
+from k42fs.report.listing import line_of, listing, records_of
+from k42fs.report.opening import Opening, head_of
 from tests.machine.tracing.lab import HandTrace
 from tests.report.lab import call, request, run, source
 
@@ -164,8 +166,8 @@ def test_definitions_are_listed_when_asked_for(tmp_path: Path) -> None:
     trace.event(0, 6, "control_traced_start")
     trace.close()
     of = source(tmp_path / "t")
-    assert "".join(listing(of)).count("\n") == 1
-    lines = "".join(listing(of, definitions=True)).splitlines()
+    assert "".join(listing(of, records_of(of, False))).count("\n") == 1
+    lines = "".join(listing(of, records_of(of, True))).splitlines()
     assert lines[-2].endswith("- TRACE_CLUST_OBJ_OBJECT_NAME         ref 0x7 type DirObject name /a")
 
 
@@ -175,6 +177,29 @@ def test_the_compiled_listing_is_the_plain_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     of = source(everything(tmp_path / "t", seed=seed))
-    compiled = "".join(listing(of, definitions=True))
+    compiled = "".join(listing(of, records_of(of, True)))
     monkeypatch.setattr("k42fs.report.listing.fast_lines", None)
-    assert compiled == "".join(listing(of, definitions=True))
+    assert compiled == "".join(listing(of, records_of(of, True)))
+
+
+def test_a_terminal_is_spared_each_processors_opening(tmp_path: Path) -> None:
+    trace = HandTrace(tmp_path / "t", processors=2, env={"preset": "dir-1024"})
+    for vp in range(2):
+        trace.event(vp, 10 * vp, "control_traced_start")
+        trace.event(vp, 10 * vp, "control_heartbeat", 0, vp, 0)
+        trace.event(vp, 10 * vp, "control_trace_mask", LOCK)
+    trace.event(0, 5, "lock_release", 1, 2)
+    trace.event(0, 20, "control_heartbeat", 20, 0, 0)  # later it says something
+    trace.event(1, 30, "lock_release", 1, 3)
+    directory = trace.close()
+    of = source(directory)
+    opening = Opening(of.trace.schema)
+    lines = "".join(listing(of, opening.left_out(records_of(of, False)))).splitlines()
+    assert [line.split()[1:3] for line in lines] == [
+        ["0", "TRACE_LOCK_RELEASE"],
+        ["0", "TRACE_CONTROL_HEARTBEAT"],
+        ["1", "TRACE_LOCK_RELEASE"],
+    ]
+    assert opening.notes == ["the processors' 6 opening events are left out: --all lists them"]
+    assert head_of(of) == "# 0.000000030 s, 2 processors at 1 GHz, preset dir-1024, Lock"
+    assert len(run("list", directory).stdout.splitlines()) == 9  # what is no terminal gets everything
