@@ -168,6 +168,11 @@ class Adapter:
         if self._makers is not None:
             self._makers.tell(self._new.note if was_off else None)
 
+    @property
+    def watched(self) -> list[Ref]:
+        """The refs of the objects whose calls are counted now."""
+        return self._calls.refs()
+
     async def observe(self, th: Thread) -> list[Decision]:
         """End a window: look at every object in question, and begin the swaps that rules ask for.
 
@@ -294,7 +299,6 @@ class Adapter:
             return None
         if not state.insists(rule) or self.windows < state.rest_until:
             return None
-        state.rest_until = self.windows + REST
         return self._decide(th, state, rule, answers[0], together(kind, chosen, sample, len(answers)))
 
     def _decide(self, th: Thread, state: _State, rule: Rule, new: str, figures: Figures) -> Decision:
@@ -318,7 +322,9 @@ class Adapter:
         try:
             if ref == NEW:
                 assert self._makers is not None, "new objects are watched without their makers"
-                self._makers.choose(decision.figures.kind, decision.new)
+                kind = decision.figures.kind
+                self._makers.choose(kind, decision.new)
+                self._new_states[kind].rest_until = self.windows + REST
                 decision.outcome = "chosen"
                 return
             state = self._states[ref]

@@ -69,7 +69,7 @@ class ExclusiveServerFile(ServerFile):
     small and owned, None if nobody has touched them or they are in a file cache.
     """
 
-    __slots__ = ("_window",)
+    __slots__ = ("_most_sharers", "_window")
 
     implementation: ClassVar[str] = "exclusive"
     holder_blocks: ClassVar[bool] = True  # for clients' locks
@@ -78,6 +78,7 @@ class ExclusiveServerFile(ServerFile):
     def __init__(self, tree: FileSystemGlobal, file: FSFile, vp: VP) -> None:
         super().__init__(tree, file, vp)
         self._window: Frames | None = None
+        self._most_sharers = 0
 
     # Opens
 
@@ -107,9 +108,10 @@ class ExclusiveServerFile(ServerFile):
         await super().cleanup(th)
 
     def activity(self) -> dict[str, int]:
-        """Who has it open, and how many of them work under the file's lock, as they share it."""
-        sharers = sum(1 for each in self._by_address() if each.client.use is UseType.SHARED)
-        return super().activity() | {"sharers": sharers}
+        """Who has it open; and how many clients shared it at once, and worked under its lock, since last asked."""
+        sharers = self._sharers()
+        most, self._most_sharers = max(self._most_sharers, sharers), sharers
+        return super().activity() | {"sharers": most}
 
     # Attributes
 
@@ -323,6 +325,7 @@ class ExclusiveServerFile(ServerFile):
                     owner.use = UseType.SHARED
                 finally:
                     owner.stream.release(th)
+            self._most_sharers = max(self._most_sharers, self._sharers())
             await self._empty_window(th)
         finally:
             self.lock.release(th)
@@ -351,6 +354,9 @@ class ExclusiveServerFile(ServerFile):
     def _by_address(self) -> list[OpenFile]:
         """The opens with clients, in the order in which clients' locks are taken."""
         return sorted((of for of in self.clients if of.client is not None), key=_client_address)
+
+    def _sharers(self) -> int:
+        return sum(1 for of in self.clients if of.client is not None and of.client.use is UseType.SHARED)
 
     def _owners(self) -> list[FileClient]:
         return [of.client for of in self._by_address() if of.client.use is UseType.NON_SHARED]

@@ -18,6 +18,7 @@ from k42fs.machine.tracing import switches
 from k42fs.machine.tracing.emitters import Emitters
 from k42fs.machine.tracing.mask import CLUST_OBJ, FS, all_classes
 from k42fs.objects import COSMgr
+from k42fs.objects.counted_calls import CountedCalls
 from k42fs.objects.counter import create_replicated, create_shared
 from k42fs.objects.traced_table import Wanted
 from k42fs.report.filters import Filter, Source
@@ -34,6 +35,7 @@ def storm(seed: int, toggles: bool, mask: int = 0) -> tuple[str, list[int], dict
     """
     machine = Machine(MachineConfig(processors=4, seed=seed))
     cos = COSMgr(machine)
+    calls = CountedCalls(cos)
     refs: list[Ref] = []
     answers: list[int] = []
 
@@ -64,7 +66,13 @@ def storm(seed: int, toggles: bool, mask: int = 0) -> tuple[str, list[int], dict
             await th.sleep(random.randrange(3000))
             chosen = random.choice(("all", "type SharedCounter", f"ref {refs[0]}", "none"))
             new_mask = random.choice((0, CLUST_OBJ, FS, all_classes()))
+            counted = random.choice(refs)
             if toggles:
+                if counted in calls:
+                    calls.end()
+                else:
+                    calls.begin()
+                    calls.watch(counted)
                 cos.tracing.trace_calls(Wanted.parse(chosen))
                 machine.tracer.set_mask(new_mask)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from k42fs.errors import ConfigError
-from k42fs.ids import VP
+from k42fs.ids import VP, Ref
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine
 from k42fs.machine.thread import Thread
 from k42fs.objects import COSMgr
+from k42fs.objects.adapt_figures import FIGURES
 from k42fs.objects.adapt_rules import ThresholdRule, load_rules
 from k42fs.objects.adaptation import Adapter, Figures, Mode, Rule
 from k42fs.servers.makers import default_policy
@@ -143,11 +145,49 @@ def test_a_refused_swap_is_told_as_such() -> None:
 
 
 def test_a_rule_asks_for_figures_of_the_object_too() -> None:
-    figures = Figures(7, "ServerFile", "shared", "x", 10, 5, 100, 50, 2, {"writers": 3})  # type: ignore[arg-type]
+    figures = Figures(Ref(7), "ServerFile", "shared", "x", 10, 5, 100, 50, 2, {"writers": 3})
     rule = ThresholdRule("w", "ServerFile", ("shared",), "ranged", {"writers": 3}, {"readers": 0})
     assert rule.decide(figures) == "ranged"
     assert ThresholdRule("w", "ServerFile", ("shared",), "ranged", {"writers": 4}).decide(figures) is None
     assert ThresholdRule("w", "ServerFile", ("ranged",), "shared", {"writers": 1}).decide(figures) is None
+
+
+def test_what_nobody_counted_is_in_no_bounds() -> None:
+    known = Figures(
+        Ref(7), "FileCache", "single", "x", 10, 5, 100, 50, 2, {}, transfers=30, calls=20, reads=6, writes=2
+    )
+    unknown = Figures(Ref(7), "FileCache", "single", "x", 10, 5, 100, 50, 2, {}, transfers=30)
+    for limits in (
+        {"transfers_per_call": 1.5},
+        {"uses": 8},
+        {"write_share": 0.25},
+        {"reads": 6},
+        {"calls": 20},
+    ):
+        least = ThresholdRule("r", "FileCache", ("single",), "replicated", limits)
+        most = ThresholdRule("r", "FileCache", ("single",), "replicated", most=limits)
+        assert least.decide(known) == most.decide(known) == "replicated"
+        assert least.decide(unknown) is most.decide(unknown) is None
+    assert unknown.record()["calls"] is None
+    assert unknown.record()["transfers"] == 30
+    assert ThresholdRule("r", "FileCache", ("single",), "replicated", most={"odd": 0}).decide(unknown), (
+        "0: not its"
+    )
+
+
+def test_the_record_and_the_sentence_have_every_figure_and_calls_come_in_the_second_window() -> None:
+    place = Place("act", CONTENTION)
+    place.window(8)
+    place.window(5)
+    (decision,) = place.adapter.decisions
+    figures = decision.record()["figures"]
+    assert set(FIGURES) <= set(figures)
+    assert (figures["calls"], figures["processors"]) == (100, 5), "eight may call it, five did"
+    assert figures["transfers"] >= 20
+    json.dumps(decision.record(), allow_nan=False)
+    for name in ("calls=100", "processors=5", "contended_share=", "transfers_per_call=", "waited_cycles="):
+        assert name in decision.sentence()
+    assert "write_share" not in decision.sentence(), "nobody said which methods of it write"
 
 
 GOOD = """
@@ -158,6 +198,8 @@ from = ["single"]
 to = "replicated"
 windows = 3
 least = { contended_share = 0.3, contentions = 20 }
+most = { write_share = 0.1 }
+new = 0.5
 """
 
 
@@ -171,8 +213,9 @@ def test_rules_come_from_a_file(tmp_path: Path) -> None:
         ("single",),
         "replicated",
         {"contended_share": 0.3, "contentions": 20},
-        {},
+        {"write_share": 0.1},
         3,
+        0.5,
     )
 
 
@@ -187,7 +230,13 @@ def test_rules_come_from_a_file(tmp_path: Path) -> None:
         ("windows = 3", "windows = 0", "windows=0: must be from 1"),
         ("windows = 3", "window = 3", "window is unknown"),
         ("0.3", "-1", "least.contended_share=-1"),
-        ("least = { contended_share = 0.3, contentions = 20 }", "", "it would hold always"),
+        (
+            "least = { contended_share = 0.3, contentions = 20 }\nmost = { write_share = 0.1 }",
+            "",
+            "it would hold always",
+        ),
+        ("new = 0.5", "new = 1.5", "new=1.5: must be from 0 to 1"),
+        ("new = 0.5", "new = true", "new=True: must be from 0 to 1"),
         ('name = "contention"', "", "name=None: must be a word"),
         ("= [", "= [[", "rules.toml"),
     ],
