@@ -63,6 +63,86 @@ def test_a_file_that_many_write_becomes_ranged_once(new_mount: Callable[..., K42
     mount.stop()
 
 
+def small_files(folder: Path, seconds: float) -> None:
+    """Make, write, read and remove small files, one after the other, for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        path = folder / "small"
+        path.write_bytes(b"x" * 3000)
+        assert path.read_bytes() == b"x" * 3000
+        path.unlink()
+
+
+def test_new_files_are_what_suits_small_ones_of_one_client(new_mount: Callable[..., K42Mount]) -> None:
+    mount = new_mount("model=full,processors=4,adapt=act")
+    small_files(mount.path, 5)
+    (decision,) = (each for each in decisions(mount) if each["rule"] == "small-file" and each["ref"] == 0)
+    assert (decision["from"], decision["to"], decision["outcome"]) == ("shared", "exclusive", "chosen")
+    figures = decision["figures"]
+    assert figures["sampled"] >= figures["agreeing"] >= 8
+    assert figures["reads"] >= 8
+    assert figures["writes"] >= 8
+    assert (figures["most_clients"], figures["length"]) == (1, 3000)
+    (mount.path / "next").write_bytes(b"y")
+    assert os.getxattr(mount.path / "next", "user.k42.impl") == b"exclusive"
+    assert "new ServerFiles" in (mount.path / ".k42" / "adapt").read_text()
+    log = mount.log.read_text()
+    assert "adaptation: new ServerFiles from shared to exclusive by rule small-file, chosen: " in log
+    assert f"sampled={figures['sampled']:.0f}" in log
+    mount.stop()
+
+
+def test_a_file_that_was_shared_is_given_back_to_the_one_who_is_left(
+    new_mount: Callable[..., K42Mount], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(BACK)
+    mount = new_mount(f"model=full,processors=8,adapt=act,adapt_rules={rules}")
+    path = mount.path / "shared"
+    load(path, 4)
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(4096)
+        for turn in range(80):
+            os.pwrite(file.fileno(), bytes([turn]) * 4096, 0)
+            assert os.pread(file.fileno(), 4096, 0) == bytes([turn]) * 4096
+            time.sleep(0.1)
+    found = [(each["rule"], each["to"], each["outcome"]) for each in reversed(decisions(mount))]
+    assert found == [
+        ("many-write", "ranged", "completed"),
+        ("few-left", "shared", "completed"),
+        ("small", "exclusive", "completed"),
+    ]
+    assert os.getxattr(path, "user.k42.impl") == b"exclusive"
+    assert path.read_bytes() == bytes([79]) * 4096
+    mount.stop()
+
+
+BACK = """
+[[rule]]
+name = "many-write"
+kind = "ServerFile"
+from = ["shared"]
+to = "ranged"
+least = { contentions = 20, writers = 2, processors = 2, write_share = 0.2 }
+
+[[rule]]
+name = "few-left"
+kind = "ServerFile"
+from = ["ranged"]
+to = "shared"
+least = { uses = 1 }
+most = { processors = 1, most_clients = 1 }
+
+[[rule]]
+name = "small"
+kind = "ServerFile"
+from = ["shared"]
+to = "exclusive"
+least = { writes = 1 }
+most = { most_clients = 1, length = 16384 }
+"""
+
+
 def test_advice_changes_nothing_and_the_mode_can_be_changed_in_use(
     new_mount: Callable[..., K42Mount],
 ) -> None:
