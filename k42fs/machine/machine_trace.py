@@ -206,6 +206,14 @@ class MachineTrace:
             server = contexts.commid(BASE_SERVER, proc.vp)
             proc.emit.exception_context(server, contexts.SYSCALL, server)
 
+    def _forget(self, th: Thread, outer: Thread | None) -> None:
+        """*th* ends before an operation that began amid it: who ends then goes back to *outer*, and not to *th*."""
+        for inner in [each for each, before in self._outer.items() if before is th]:
+            if outer is None:
+                del self._outer[inner]
+            else:
+                self._outer[inner] = outer
+
     def left(self, th: Thread) -> None:
         """A live operation has ended."""
         proc = th.proc
@@ -217,6 +225,8 @@ class MachineTrace:
                 proc.current = None
                 if proc.on.exception:
                     proc.emit.exception_context(*contexts.idle(proc.vp))
+        elif self._outer:
+            self._forget(th, outer)
         self._until_poll -= 1
         if self._until_poll <= 0:
             self._until_poll = POLL_EVERY

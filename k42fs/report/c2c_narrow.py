@@ -108,8 +108,8 @@ def _laid_out(heads: Sequence[Head], rows: Sequence[Sequence[str]], width: int) 
         return f"{start} {'  '.join(padded)}".rstrip()
 
     lines = [line("#", [column[part] for column in shown]) for part in (0, 1)]
-    lines.append(line("#", ["." * width for width in widths]))
-    return lines + [line(" ", [cells[index] for _, _, cells in shown]) for index in range(len(rows))]
+    lines.append(line("#", ["." * size for size in widths]))
+    return lines + [line(" ", [each[index] for _, _, each in shown]) for index in range(len(rows))]
 
 
 def _group(heads: Sequence[Head], index: int) -> str:

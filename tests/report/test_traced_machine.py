@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -238,6 +239,30 @@ def test_an_operation_amid_another_one_is_told_apart_and_the_other_goes_on(
     assert owners[66] >= 5000
     assert owners.get(77, 0) == (5 if waits else 0)  # the rest is nobody's: it had not been told whose it is
     assert sum(owners.values()) == m.now
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_processor_is_idle_when_all_have_left_in_whatever_order(
+    core: str, order: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Operations that the host holds have not parked: others come and go on the same processor meanwhile."""
+    m = machine(1, live=True)
+    m.tracer.start(tmp_path / "t", EXCEPTION)
+    for _ in range(2):
+        entered = [m.enter(VP(0)) for _ in order]
+        for number in order:
+            m.leave(entered[number])
+        assert m.processors[0].current is None
+        *_, last = [
+            values for _, _, what, values in _contexts(m, tmp_path / "t") if what == "exception_context"
+        ]
+        assert last == contexts.idle(VP(0))
+    m.close()
+
+
+def _contexts(m: Machine, directory: Path) -> list[Seen]:
+    m.tracer.drain(everything=True)
+    return read(directory)[0]
 
 
 def test_recording_a_live_machine_changes_nothing(core: str, tmp_path: Path) -> None:
