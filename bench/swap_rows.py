@@ -111,8 +111,11 @@ class Site:
         self.machine.run()
         return records[0]
 
-    def adapt(self, operation: Operation) -> Adapter:
-        """Let all processors do *operation* while an adapter with the shipped rules watches; that adapter."""
+    def adapt(self, operation: Operation, *rules: str) -> Adapter:
+        """Let all processors do *operation* while an adapter with the shipped rules watches; that adapter.
+
+        *rules*: those that must have had something done.
+        """
         adapter = Adapter(self.cos, RULES, makers=self.policy, uses=USES)
 
         async def watch(th: Thread) -> None:
@@ -122,6 +125,9 @@ class Site:
 
         self.machine.spawn(VP(self.processors), watch)
         self.rate(operation, WINDOWS * WINDOW // 3)
+        done = [each.rule for each in adapter.decisions if each.outcome in ("completed", "chosen")]
+        assert set(rules) <= set(done), f"wanted {rules}, decided {done}"
+        assert len(set(done)) == len(done), f"to and fro: {done}"
         return adapter
 
     def rate(self, operation: Operation, stretch: int) -> float:
