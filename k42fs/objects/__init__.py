@@ -14,6 +14,7 @@
 | implementations.py | the implementations that each kind of object can have, by name                     |
 | root.py           | SingleRepRoot, MultiRepRoot: miss handlers, and how an object is written            |
 | workers.py        | threads of the object system itself, one on each processor concerned                |
+| captured.py       | what stands before a captured object: an arbiter's root and reps                    |
 | interposition.py  | arbiters in front of objects in use: capture, release, nesting                      |
 | arbiters.py       | ready-made ones: call counter, latency histogram, delay and fault injector          |
 | phases.py         | the phases of a hot swap, as a table                                                |

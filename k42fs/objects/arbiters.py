@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from k42fs import errors
 from k42fs.errors import ConfigError, K42Error
-from k42fs.objects.interposition import Arbiter, Call
+from k42fs.objects.captured import Arbiter, Call
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread

@@ -44,6 +44,7 @@ from k42fs.errors import (
     SwapAbortedError,
 )
 from k42fs.ids import VP, Ref
+from k42fs.objects.captured import object_root
 from k42fs.objects.implementations import Implementation, Make, implementation_name, kind_of, kinds, register
 from k42fs.objects.root import CObjRoot
 from k42fs.objects.transfer import agreed_type
@@ -206,9 +207,8 @@ class Factories:
 
     def _concerned(self, new: Replacement) -> list[CObjRoot]:
         """Return the roots of the objects to be replaced, those in transition included."""
-        roots = (
-            root for root in self.cos.objects() if isinstance(root, CObjRoot) and kind_of(root) == new.kind
-        )
+        every = (object_root(root) for root in self.cos.objects())
+        roots = (root for root in every if isinstance(root, CObjRoot) and kind_of(root) == new.kind)
         return [
             root
             for root in roots

@@ -96,6 +96,12 @@ def label_of(root: object) -> str:
     return type(root).__name__ if label is None else str(label())
 
 
+def label_of_rep(rep: object) -> str:
+    """Return what people are to call a rep: what it calls itself, if it does."""
+    label = getattr(rep, "label", None)
+    return type(rep).__name__ if label is None else str(label())
+
+
 def implementation_of(root: object) -> Implementation | None:
     """Return the implementation that *root* is, None if it is not a registered one."""
     return _known.get((kind_of(root), implementation_name(root)))

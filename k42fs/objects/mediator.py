@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.ids import VP, Addr
 from k42fs.machine.layout import RMW, Kind, Layout
+from k42fs.objects.captured import beneath
 from k42fs.objects.default_object import AnyRep
+from k42fs.objects.implementations import label_of_rep
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot
 
@@ -105,12 +107,15 @@ class Mediator:
     """The rep of an object under swap on one processor. Like the default object's, its methods are made at first
     use."""
 
-    __slots__ = ("_addr", "_old_rep", "_swap")
+    __slots__ = ("_old_rep", "_swap", "addr")
 
     def __init__(self, swap: Swap, addr: Addr, old_rep: AnyRep) -> None:
         self._swap = swap
-        self._addr = addr
+        self.addr = addr
         self._old_rep = old_rep
+
+    def label(self) -> str:
+        return f"Mediator before {label_of_rep(self._old_rep)}"
 
     def __getattr__(self, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if method.startswith("_"):
@@ -128,11 +133,12 @@ class Mediator:
         self, th: Thread, method: str, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         swap = self._swap
-        await th.touch(PROLOG, self._addr)
+        await th.touch(PROLOG, self.addr)
         phase = swap.phase
         if phase is Phase.FORWARD or (phase is Phase.BLOCK and await self._may_pass(th)):
             return await self._forward(th, method, args, kwargs)
-        rep = await swap.cos.miss(th, swap.ref, method)  # no new call: who records calls has this one already
+        # No new call: who records calls has this one already, and so have arbiters.
+        rep = await beneath(th, swap.cos, swap.ref, method)
         return await getattr(rep, method)(th, *args, **kwargs)
 
     async def _forward(
@@ -144,7 +150,7 @@ class Mediator:
             return await getattr(self._old_rep, method)(th, *args, **kwargs)
         finally:
             # Also while the coroutine is being closed, so nothing here may wait.
-            th.machine.charge(th, RMW, self._addr + COUNT_AT)
+            th.machine.charge(th, RMW, self.addr + COUNT_AT)
             th.work(EPILOG_WORK)
             swap.calls.leave(th)
             swap.call_left(th)
@@ -210,7 +216,25 @@ class MediatorRoot(CObjRoot):
         return self.speaker
 
     async def handle_miss(self, th: Thread) -> AnyRep:
-        """Install a mediator, and let its processor take part in the swap if it does not yet.
+        """Install a mediator, or after the swap the rep of the object that has remained."""
+        await self._join(th)
+        if self.swap.is_over:
+            return await self.swap.current.handle_miss(th)
+        mediator = self.reps.get(th.vp)
+        if mediator is None:
+            return self._gate
+        th.proc.ltt[self.swap.ref] = mediator
+        return mediator
+
+    async def rep_for(self, th: Thread) -> AnyRep:
+        """Return the same for an arbiter, which asks again when this is not the root below it any more."""
+        await self._join(th)
+        if self.swap.is_over:
+            return await self.swap.current.rep_for(th)
+        return self.reps.get(th.vp, self._gate)
+
+    async def _join(self, th: Thread) -> None:
+        """Make th's processor a mediator, and let it take part in the swap if it does not yet.
 
         While state moves it is too late for that: the call waits at a mediator that is not installed, and no
         rep of the old object is made.
@@ -218,27 +242,21 @@ class MediatorRoot(CObjRoot):
         vp, swap = th.vp, self.swap
         self.trans_set |= 1 << vp  # whoever is in here must have left before this root goes
         await th.touch(MISS, self.addr, th.proc.ltt_base + 16 * swap.ref)
-        if not swap.is_over and not swap.is_moving and vp not in self.reps:
-            swap.calls.count += 1  # state does not move before this miss is done
-            try:
-                swap.take_part(th)
-                old_rep = await swap.old.rep_for(th)
-                if vp not in self.reps:
-                    addr = self.cos.memory.alloc(vp, DATA, DATA.kind, owner=self)
-                    self.reps[vp] = Mediator(swap, addr, old_rep)
-            finally:
-                swap.calls.count -= 1
-                swap.call_left(th)
-        if swap.is_over:
-            return await swap.current.handle_miss(th)
-        mediator = self.reps.get(vp)
-        if mediator is None:
-            return self._gate
-        th.proc.ltt[swap.ref] = mediator
-        return mediator
+        if swap.is_over or swap.is_moving or vp in self.reps:
+            return
+        swap.calls.count += 1  # state does not move before this miss is done
+        try:
+            swap.take_part(th)
+            old_rep = await swap.old.rep_for(th)
+            if vp not in self.reps:
+                addr = self.cos.memory.alloc(vp, DATA, DATA.kind, owner=self)
+                self.reps[vp] = Mediator(swap, addr, old_rep)
+        finally:
+            swap.calls.count -= 1
+            swap.call_left(th)
 
     async def start_cleanup(self, th: Thread) -> None:
         for mediator in self.reps.values():
-            self.cos.memory.free(th.vp, mediator._addr)
+            self.cos.memory.free(th.vp, mediator.addr)
         self.reps.clear()
         self.free(th)

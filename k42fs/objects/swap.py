@@ -283,7 +283,7 @@ class Swap:
             except Exception as exc:  # the state has moved, and callers must not wait for ever
                 self._fault = self._fault or exc
                 self.record.reason = f"committed: {exc!r}"
-        self.swaps.install(self.ref, self.new)
+        self.swaps.replace(self.ref, self.new)
         self._enter(th, Event.STATE_MOVED)
 
     async def abort(self, th: Thread, failure: Exception) -> None:
@@ -299,7 +299,7 @@ class Swap:
             await self._end(th)
 
     def _give_up(self, th: Thread, failure: Exception) -> None:
-        self.swaps.install(self.ref, self.old)
+        self.swaps.replace(self.ref, self.old)
         self._enter(th, Event.FAILED)
         errno = failure.errno if isinstance(failure, K42Error) else EIO
         self.record.reason = str(failure) if isinstance(failure, K42Error) else repr(failure)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, RefsExhaustedError
 from k42fs.ids import Ref
 from k42fs.machine.layout import Kind, Layout
+from k42fs.objects.captured import object_root, put_beneath
 from k42fs.objects.implementations import find, kind_of, label_of
-from k42fs.objects.interposition import ArbiterRoot
 from k42fs.objects.mediator import MediatorRoot
 from k42fs.objects.phases import Phase
 from k42fs.objects.root import CObjRoot
@@ -96,12 +96,12 @@ class Swaps:
 
         Raises: nothing has changed then, and *new* will be destroyed:
             DeletedObjectError: there is no object.
-            InTransitionError: it is being swapped or destroyed, or an arbiter stands before it.
+            InTransitionError: it is being swapped or destroyed.
             NotSwappableError: the two implementations have no form of state in common.
         """
         assert new.ref == ref, f"{new.label()} was not built on ref {ref}"
         try:
-            old = await self.enter(th, ref)
+            old = object_root(await self.enter(th, ref))
         except Exception:
             self.refused += 1
             await self.retire(th, new)
@@ -112,8 +112,6 @@ class Swaps:
             if self.leave(ref):
                 await self.cos.destroy(th, ref)
             await self.retire(th, new)
-            if isinstance(old, ArbiterRoot):
-                raise InTransitionError(f"{old.label()}: release the arbiter first")
             raise NotSwappableError(f"{label_of(old)} has no form of state that {new.label()} can take")
         if th.machine.live:  # clocks run apart, but who switches an entry comes after who switched it before
             th.proc.idle_until(
@@ -127,7 +125,7 @@ class Swaps:
             th.proc.emit.clust_obj_swap_start(ref)
         if swap.vps:
             mediator = MediatorRoot(swap, th.vp)
-            self.install(ref, mediator)
+            self.replace(ref, mediator)
             await th.touch(SWITCH_WRITE, self.cos.table.entry_addr(ref))
             self._let_misses_go_on(ref)
             self._watch(th, swap)
@@ -156,19 +154,17 @@ class Swaps:
         return await self.switch(th, ref, new, deadline=deadline, callback=callback)
 
     def settled_root(self, ref: Ref) -> MissHandler:
-        """Return the root behind *ref*, which nothing stands before.
+        """Return the root of the object behind *ref*, whatever arbiters stand before it.
 
         Raises:
             DeletedObjectError: there is none, or it is being destroyed.
-            InTransitionError: it is being swapped, or an arbiter stands before it.
+            InTransitionError: it is being swapped.
         """
-        root = self.cos.root_at(ref)
+        root = object_root(self.cos.root_at(ref))
         if root is None or self.cos.is_dying(ref):
             raise DeletedObjectError(f"the object behind ref {ref} is deleted")
         if isinstance(root, MediatorRoot):
             raise InTransitionError(f"{root.swap.record.label} is being swapped")
-        if isinstance(root, ArbiterRoot):
-            raise InTransitionError(f"{root.label()}: release the arbiter first")
         return root
 
     def would_wait_for_itself(self, chain: int, swap: Swap) -> bool:
@@ -204,6 +200,11 @@ class Swaps:
     def install(self, ref: Ref, root: MissHandler) -> None:
         """Make *root* the handler of *ref*, whose entry is switching."""
         self.cos.table.pages[ref >> PAGE_SHIFT].handlers[ref & SLOT_MASK] = root
+
+    def replace(self, ref: Ref, root: CObjRoot) -> None:
+        """Make *root* what stands behind *ref*, under its arbiters if it has some."""
+        if not put_beneath(self.cos.root_at(ref), root):
+            self.install(ref, root)
 
     def leave(self, ref: Ref) -> bool:
         """End the switching of *ref*; say whether a destroy is owed."""

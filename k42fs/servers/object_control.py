@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from k42fs.errors import DeletedObjectError, InTransitionError, NotSwappableError, SwapAbortedError
-from k42fs.objects.implementations import find, implementation_name, kind_of, kinds, names
+from k42fs.objects.implementations import find, implementation_name, kind_of, kinds, label_of_rep, names
 from k42fs.objects.traced_table import plain_rep
 from k42fs.objects.translation import owner_of
 
@@ -50,7 +50,7 @@ class ObjectControl:
         past = [swap_row(record) for record in self._cos.swaps.recent if record.ref == ref]
         reps = self._reps(ref)
         return {
-            "object": speaker.label(),
+            "object": label_of_rep(speaker),
             "kind": kind or type(speaker).__name__,
             "implementation": self.implementation(ref),
             "implementations": names(kind),
@@ -131,8 +131,11 @@ class ObjectControl:
                 continue
             row = found.get(id(rep))
             if row is None:
-                label = rep.label() if hasattr(rep, "label") else type(rep).__name__
-                row = found[id(rep)] = {"rep": label, "address": getattr(rep, "addr", 0), "processors": []}
+                row = found[id(rep)] = {
+                    "rep": label_of_rep(rep),
+                    "address": getattr(rep, "addr", 0),
+                    "processors": [],
+                }
             row["processors"].append(processor.vp)
         return list(found.values())
 

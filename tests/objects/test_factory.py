@@ -288,26 +288,25 @@ def test_invariant_31_under_load_all_become_new_exactly_once(seed: int) -> None:
     assert cos.pending == 0
 
 
-def test_an_object_with_an_arbiter_before_it_is_tried_until_it_is_released() -> None:
+def test_objects_with_arbiters_before_them_are_updated_and_keep_them() -> None:
     machine = Machine(MachineConfig(processors=2))
     cos = COSMgr(machine)
     ref = SingleRepRoot(cos, SharedCounter(cos, VP(0), 0)).ref
     reports: list[dict[str, object]] = []
+    counter = CallCounter()
 
     async def run(th: Thread) -> None:
-        attachment = await cos.interposition.attach(th, CallCounter(), Wanted.parse("type Counter"))
+        await cos.interposition.attach(th, counter, Wanted.parse("type Counter"))
         done = await cos.factories.update(th, second())
-        await th.sleep(1_000_000)
-        assert not done.is_done
-        await cos.interposition.release(th, attachment)
         await done.wait(th)
         reports.append(done.report())
+        await cos.call(th, ref, "increment")
 
     machine.spawn(VP(0), run)
     machine.run()
     assert reports[0]["replaced"] == 1
     assert implementations(cos) == {"second": 1}
-    assert cos.root_at(ref) is not None
+    assert counter.count("increment") == 1
 
 
 MODULE = """
