@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import nan
 from typing import Any, Final, Protocol
 
 from k42fs.ids import Ref
@@ -67,8 +67,7 @@ class Figures:
 
     def record(self) -> dict[str, float | None]:
         """Return all figures by name, None for what nobody knows."""
-        names = (*FIGURES, *(name for name in self.activity if name not in FIGURES))
-        return {name: None if isnan(value := self.figure(name)) else value for name in names}
+        return {**self.activity, **{name: getattr(self, name) for name in FIGURES}}
 
 
 FIGURES: Final = (
@@ -158,7 +157,9 @@ class Decision:
         """Say it in a line, with every figure that is known."""
         figures = self.figures
         known = " ".join(
-            f"{name}={value:.10g}" for name, value in figures.record().items() if value is not None
+            f"{name}={value if isinstance(value, int) else f'{value:.4g}'}"
+            for name, value in figures.record().items()
+            if value is not None
         )
         return (
             f"{figures.label} from {figures.implementation} to {self.new} by rule {self.rule}, {self.outcome}: "

@@ -13,14 +13,15 @@ K42: COSMgr::substitute, CObjRepArbiterCallCounter. Differs: that costs each cal
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from k42fs.ids import VP, Ref
 from k42fs.objects.default_object import AnyRep
 from k42fs.objects.root import processors
-from k42fs.objects.traced_table import StandIn
+from k42fs.objects.traced_table import StandIn, passed_on
 
 if TYPE_CHECKING:
     from k42fs.machine.thread import Thread
@@ -39,26 +40,29 @@ class CountedRep(StandIn):
 
     __slots__ = ("_counts",)
 
-    def __init__(self, rep: AnyRep, ref: Ref, counts: dict[str, int]) -> None:
+    def __init__(self, rep: AnyRep, ref: Ref, counts: defaultdict[str, int]) -> None:
         super().__init__(rep, ref)
         self._counts = counts
 
     def _make_method(self, name: str, own: FunctionType | None) -> Callable[..., Any]:
-        if own is None:
+        def asked(rep: AnyRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+            return getattr(rep, name)(th, *args, **kwargs)
 
-            def asked(self: CountedRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-                counts = self._counts
-                counts[name] = counts.get(name, 0) + 1
-                return getattr(self._rep, name)(th, *args, **kwargs)
+        # Made of source text, with the parameters of the method: see `Methods.make`.
+        names: dict[str, Any] = {"method_": own or asked}
+        parameters, arguments = passed_on(names["method_"], names)
+        source = COUNTED.format(name=repr(name), parameters=parameters, arguments=arguments)
+        exec(compile(source, __file__, "exec"), names)
+        made: FunctionType = names["counted"]
+        made.__name__, made.__qualname__ = name, f"counted {names['method_'].__qualname__}"
+        return made
 
-            return asked
 
-        def counted(self: CountedRep, th: Thread, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-            counts = self._counts
-            counts[name] = counts.get(name, 0) + 1
-            return own(self._rep, th, *args, **kwargs)
-
-        return counted
+COUNTED: Final = """\
+def counted(self_, th_{parameters}):
+    self_._counts[{name}] += 1
+    return method_(self_._rep, th_{arguments})
+"""
 
 
 class CountedCalls:
@@ -67,7 +71,7 @@ class CountedCalls:
     def __init__(self, cos: COSMgr) -> None:
         self._cos = cos
         self._processors = cos.machine.processors
-        self._counts: dict[Ref, dict[VP, dict[str, int]]] = {}
+        self._counts: dict[Ref, dict[VP, defaultdict[str, int]]] = {}
         self._kinds: dict[type, type[CountedRep]] = {}
 
     def __contains__(self, ref: Ref) -> bool:
@@ -117,7 +121,7 @@ class CountedCalls:
             return rep
         counts = by_processor.get(vp)
         if counts is None:
-            counts = by_processor[vp] = {}
+            counts = by_processor[vp] = defaultdict(int)
         rep_class = type(rep)
         kind = self._kinds.get(rep_class)
         if kind is None:

@@ -207,7 +207,7 @@ class Methods:
         method = own or called
         place = self._number(name) << METHOD_SHIFT | self._vp << VP_SHIFT
         names: dict[str, Any] = {**self._names, "method_": method, "place_": place}
-        parameters, arguments = _passed_on(method, names)
+        parameters, arguments = passed_on(method, names)
         source = TRACED.format(parameters=parameters, arguments=arguments)
         # As if it stood in this file, by which who looks for call sites passes it by.
         exec(compile(source, __file__, "exec"), names)
@@ -232,7 +232,7 @@ async def traced(self_, th_{parameters}):
 """
 
 
-def _passed_on(method: Callable[..., Any], names: dict[str, Any]) -> tuple[str, str]:
+def passed_on(method: Callable[..., Any], names: dict[str, Any]) -> tuple[str, str]:
     """Return the parameters of *method* after the thread, and the arguments that pass them on, as text.
 
     Defaults go into *names*.
