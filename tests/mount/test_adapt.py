@@ -117,6 +117,60 @@ def test_a_file_that_was_shared_is_given_back_to_the_one_who_is_left(
     mount.stop()
 
 
+def test_programs_notice_nothing_while_everything_changes_at_each_window(
+    new_mount: Callable[..., K42Mount], tmp_path: Path
+) -> None:
+    rounds = {
+        "ServerFile": ("shared", "ranged", "exclusive"),
+        "FileCache": ("single", "replicated", "partitioned"),
+        "DirObject": ("locked", "distributed"),
+    }
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        "".join(
+            f'[[rule]]\nname = "{kind}-{old}"\nkind = "{kind}"\nfrom = ["{old}"]\nto = "{new}"\n'
+            "windows = 1\nleast = { calls = 1 }\nnew = 0.1\n"
+            for kind, names in rounds.items()
+            for old, new in zip(names, (*names[1:], names[0]), strict=True)
+        )
+    )
+    mount = new_mount(f"model=full,processors=8,adapt=act,adapt_rules={rules}")
+    makers = [
+        subprocess.Popen([sys.executable, "-c", MAKER, str(mount.path), str(number), "7"])
+        for number in range(4)
+    ]
+    load(mount.path / "shared", 7)
+    assert [maker.wait(timeout=60) for maker in makers] == [0] * 4
+    data = (mount.path / "shared").read_bytes()
+    assert [data[number * STRIDE] for number in range(WRITERS)] == [number + 1 for number in range(WRITERS)]
+    done = [each for each in decisions(mount) if each["outcome"] == "completed"]
+    assert {each["kind"] for each in done} == set(rounds)
+    assert len(done) >= 8
+    assert any(each["outcome"] == "chosen" for each in decisions(mount))
+    mount.stop()
+
+
+MAKER = """
+import os, sys, time
+top, number, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+end, turn = time.monotonic() + seconds, 0
+kept = os.path.join(top, "kept" + number)
+open(kept, "wb").close()
+while time.monotonic() < end:
+    turn += 1
+    path, new = (os.path.join(top, f"{name}{number}") for name in ("old", "new"))
+    content = os.urandom(turn % 5 * 4000 + 1)
+    with open(path, "wb") as file:
+        file.write(content)
+    os.rename(path, new)
+    with open(new, "rb") as file:
+        assert file.read() == content
+    with open(kept, "ab") as file:
+        file.write(b"x" * 10)
+    assert os.stat(kept).st_size == 10 * turn
+    os.unlink(new)
+"""
+
 BACK = """
 [[rule]]
 name = "many-write"
