@@ -7,6 +7,7 @@ shared counter in the model. The table is bounded: who has not called for long i
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import pyfuse3
@@ -15,6 +16,10 @@ from k42fs.ids import VP
 from k42fs.servers.credentials import Creds
 
 CALLERS_MAX: Final = 4096
+
+TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+STARTED_FIELD: Final = 22 - 3
+"""Where /proc/PID/stat has the start, counted from the first field after the name."""
 
 
 class Caller:
@@ -64,6 +69,29 @@ class CallerTable:
                 return
             caller.called_again = False
             self._by_pid[pid] = caller
+
+
+def started_ns(pid: int) -> int | None:
+    """Return when the process or thread *pid* began, since the host was started; None if there is none.
+
+    To a clock tick, some milliseconds too early at most.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            about = file.read()
+    except OSError:
+        return None
+    after_name = about[about.rindex(b")") + 2 :].split()  # a name may have blanks and brackets
+    return int(after_name[STARTED_FIELD]) * TICK_NS
+
+
+def program_of(pid: int) -> str:
+    """Return the name of the program of process *pid*, "" if it has gone."""
+    try:
+        with open(f"/proc/{pid}/comm", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def supplementary_groups(pid: int) -> frozenset[int]:

@@ -14,6 +14,7 @@ from k42fs.errors import ConfigError, InvalidArgumentError, NoDataError, ReadOnl
 from k42fs.machine import Thread
 from k42fs.personality import (
     control_adapt,
+    control_handles,
     control_interpose,
     control_swap,
     control_text,
@@ -89,6 +90,7 @@ def control_files(face: Face, options: MountOptions) -> ControlFiles:
         **_shown("locks", lambda: machine.statistics()["locks"], control_text.locks),
         **_shown("lines", lambda: machine.statistics()["lines"], control_text.lines),
         **_shown("objects", lambda: _objects(face), control_text.objects),
+        **_shown("handles", partial(control_handles.handles, face), control_handles.text),
         b"mounts": ControlFile(lambda: system.listing()[0].encode(), face.change_names),
         b"mounts.json": ControlFile(lambda: _json(system.listing()[1])),
         b"resolve": _transaction(partial(Resolving, system, resolution_text), f"{RESOLVE_USAGE}\n".encode()),

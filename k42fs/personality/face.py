@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import trio
 
 from k42fs.errors import BusyError, NameTooLongError, NotPermittedError
 from k42fs.machine import Thread
+from k42fs.personality import control_handles
 from k42fs.personality.attrs import entry_attributes
 from k42fs.personality.control import CONTROL_NAME, Control
 from k42fs.personality.control_files import control_files
@@ -43,7 +45,7 @@ class Face(Serving):
             self.flight_recorder.folder = Path(options.log).parent
         self.trace_control = TraceControl(self)
         self.control = Control(control_files(self, options), self.handles)
-        self.object_attributes = ObjectAttributes(system)
+        self.object_attributes = ObjectAttributes(system, partial(control_handles.handles_of, self))
         self.notifier = notifier
         self._is_settling = False
         self.updates_atime = not (options.noatime or options.is_read_only)

@@ -22,6 +22,7 @@ import trio
 from k42fs.errors import K42Error
 from k42fs.machine.tracing.flushing import TICK_SECONDS
 from k42fs.personality.boundary import EVENTS_LOGGED
+from k42fs.personality.clients import started_ns
 from k42fs.personality.control_text import keys_and_values
 from k42fs.personality.notifier import Notifier
 from k42fs.personality.operations import Operations
@@ -217,6 +218,7 @@ async def _clean_up(operations: Operations) -> None:
             continue
         if is_sweep_due:
             last_sweep = trio.current_time()
+            operations.handles.disown_dead(started_ns)
         for vp in list(operations.cos.ring):
             await operations.clean_up(vp)
         operations.handles.table.collect()

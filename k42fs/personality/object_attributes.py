@@ -24,10 +24,11 @@ OBJECT_PREFIX: Final = b"user.k42."
 
 
 class ObjectAttributes:
-    """Reads and, where that means something, sets the attributes."""
+    """Reads and, where that means something, sets the attributes. *handles_of* tells who has a file open."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, handles_of: Callable[[Node], list[dict[str, Any]]]) -> None:
         self._system = system
+        self._handles_of = handles_of
         self._readers: Final[dict[bytes, Callable[[Node], str]]] = {
             b"user.k42.impl": self._implementation,
             b"user.k42.object": self._about,
@@ -70,4 +71,5 @@ class ObjectAttributes:
         }
         about["kernel_lookups"] = node.nlookup
         about.update(self._system.object_of(node.file))
+        about["handles"] = self._handles_of(node)
         return json.dumps(about)
