@@ -23,13 +23,14 @@ from rich.table import Table
 if not __package__:  # run as a file: python bench/swap.py
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import swap_costs, swap_directories, swap_files
+from bench import swap_costs, swap_directories, swap_files, swap_off_path
 from bench.swap_rows import Row
 
 SECTIONS: Final[tuple[Callable[..., Iterator[Row]], ...]] = (
     swap_directories.rows,
     swap_files.rows,
     swap_costs.rows,
+    swap_off_path.rows,
 )
 
 
