@@ -84,7 +84,7 @@ class ArbiterRep:
         self._inner: AnyRep = None
         self._of: CObjRoot | None = None
 
-    def rest_on(self, inner: AnyRep, of: CObjRoot) -> None:
+    def _rest_on(self, inner: AnyRep, of: CObjRoot) -> None:
         """Stand before *inner* from now on, a rep of the root *of*."""
         self._inner, self._of = inner, of
 
@@ -196,7 +196,7 @@ class ArbiterRoot(CObjRoot):
         if rep is None:
             addr = self.cos.memory.alloc(th.vp, REP, REP.kind, owner=self)
             rep = self._reps[th.vp] = ArbiterRep(self, addr)
-        rep.rest_on(own, inner)
+        rep._rest_on(own, inner)
         return rep
 
     async def start_cleanup(self, th: Thread) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from .mounting import K42Mount, k42fs
 from .support import fails
+from .test_swap_by_hand import IMPL, WRITERS, about, left_by_writers, writers
 
 
 def shown(mount: K42Mount) -> list[dict[str, Any]]:
@@ -78,6 +79,31 @@ def test_arbiters_before_one_object_are_released_last_one_first(new_mount: Calla
     assert "later" in done.errors
     interpose("release", "-m", mount.path, "2")
     interpose("release", "-m", mount.path, "1")
+    mount.stop()
+
+
+def test_what_has_arbiters_is_swapped_under_load_and_keeps_them(new_mount: Callable[..., K42Mount]) -> None:
+    mount = new_mount("model=full,processors=8,adapt=off")
+    directory = mount.path / "shared"
+    directory.mkdir()
+    interpose("attach", "--to", "DirObject", "-m", mount.path, "count")
+    interpose("attach", "--to", "all", "-m", mount.path, "latency")
+    files, turns = 30, 0
+    started = writers(directory, files)
+    while any(writer.poll() is None for writer in started):
+        turns += 1
+        name = ("distributed", "locked")[turns % 2]
+        os.setxattr(directory, IMPL, name.encode())
+        assert os.getxattr(directory, IMPL) == name.encode()
+    assert [writer.wait() for writer in started] == [0] * WRITERS
+    assert turns > 4
+    assert set(os.listdir(directory)) == left_by_writers(files)
+    counter, _ = shown(mount)
+    assert counter["report"]["methods"]["create"] == WRITERS * files, "each was put to it once"
+    assert {swap["state"] for swap in about(directory)["swaps"]} == {"completed"}
+    assert "call counter before" in k42fs("objects", directory).output
+    interpose("release", "-m", mount.path, "all")
+    assert shown(mount) == []
     mount.stop()
 
 

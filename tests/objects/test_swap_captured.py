@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from k42fs.objects.mediator import Mediator
 from k42fs.objects.traced_table import plain_rep
 from k42fs.servers.object_control import ObjectControl
 from tests.objects.lab import Lab
-from tests.objects.swap_lab import SplitRoot, SwapLab, version
+from tests.objects.swap_lab import Board, SplitRoot, SwapLab, version
 from tests.objects.test_interposition import attach, release
 from tests.objects.test_swap_storms import Storm
 
@@ -432,3 +434,53 @@ def test_what_people_are_told_of_reps_names_arbiters_and_mediators() -> None:
     assert control.about(lab.ref)["phase"] == "block"
     lab.open()
     assert (counted.result(), swap.state) == ("old", "completed")
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_in_a_storm_with_destroys_and_imports_that_fail_nothing_is_left_captured_or_alive(seed: int) -> None:
+    storm = Storm(seed)
+    cos, rng, board = storm.cos, storm.rng, Board()
+    refs = [version(cos, "v0", board).ref for _ in range(3)]
+    numbers = iter(range(1, 10_000))
+    attachments: list[Attachment] = []
+
+    async def caller(th: Thread) -> None:
+        for _ in range(40):
+            cos.activate(th)
+            with suppress(DeletedObjectError):
+                await th.deref(rng.choice(refs)).add(th)
+            cos.deactivate(th)
+            await th.sleep(rng.randrange(1000))
+
+    async def swapper(th: Thread) -> None:
+        for _ in range(12):
+            await th.sleep(rng.randrange(5000))
+            board.import_fails = NoSpaceError("no room") if rng.random() < 0.3 else None
+            name = f"v{next(numbers)}"
+            make = partial(lambda name, ref: version(cos, name, board, ref), name)
+            await storm.swap(th, rng.choice(refs), make, waits=rng.random() < 0.5)
+
+    async def watcher(th: Thread) -> None:
+        for _ in range(6):
+            await th.sleep(rng.randrange(6000))
+            cos.activate(th)
+            attachment = await cos.interposition.attach(th, CallCounter(), Wanted.parse("type Thing"))
+            attachments.append(attachment)
+            cos.deactivate(th)
+            await th.sleep(rng.randrange(6000))
+            cos.activate(th)
+            await cos.interposition.release(th, attachment)
+            cos.deactivate(th)
+
+    async def destroyer(th: Thread) -> None:
+        for ref in refs:
+            await th.sleep(5_000 + rng.randrange(15_000))
+            cos.activate(th)
+            await cos.destroy(th, ref)
+            cos.deactivate(th)
+
+    run_steps(
+        storm, *((vp, caller) for vp in range(4)), (1, swapper), (2, swapper), (0, watcher), (3, destroyer)
+    )
+    storm.settle(refs[0], live=0)
+    assert [each.captured for each in attachments] == [{}] * 6
