@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -238,19 +239,24 @@ def test_invariant_31_under_load_all_become_new_exactly_once(seed: int) -> None:
             cos.deactivate(th)
 
     async def swapper(th: Thread) -> None:
-        for _ in range(10):
-            await th.sleep(rng.randrange(4000))
+        while cos.factories.version("Counter") == 1:
             cos.activate(th)
             try:
-                await cos.swap_to(th, rng.choice(refs), "shared")
+                await cos.swap_to(th, rng.choice(refs[:35]), rng.choice(["shared", "replicated"]))
             except (InTransitionError, DeletedObjectError):
                 pass
             finally:
                 cos.deactivate(th)
+            await th.sleep(rng.randrange(300))
 
     async def updater(th: Thread) -> None:
         await th.sleep(10_000)
         new = second(create=lambda vp: SingleRepRoot(cos, Second(cos, vp, 0), vp).ref)
+        for ref in refs[:35]:  # until one is under way that has callers
+            with suppress(InTransitionError, DeletedObjectError):
+                if not (await cos.swap_to(th, ref, "replicated")).is_done:
+                    break
+        assert cos.swaps.under_way
         done = await cos.factories.update(
             th, new, lambda update: called_back.append((update.left, update.total))
         )
@@ -263,7 +269,7 @@ def test_invariant_31_under_load_all_become_new_exactly_once(seed: int) -> None:
 
     for vp in range(4):
         machine.spawn(VP(vp), caller)
-    for vp, body in enumerate((updater, creator, destroyer)):
+    for vp, body in enumerate((updater, creator, destroyer, swapper)):
         machine.spawn(VP(vp), body)
     machine.run()
     found = implementations(cos)

@@ -36,6 +36,26 @@ def test_invariant_23_an_object_that_nobody_called_is_swapped_at_once_by_nobody_
     lab.assert_reclaimed()
 
 
+@pytest.mark.parametrize("late", [(3,), (2, 3)])
+def test_invariant_23_a_processor_that_first_calls_during_a_swap_has_its_part_moved_too(
+    late: tuple[int, ...],
+) -> None:
+    lab = SwapLab()
+    lab.touch(0, 1)
+    lab.switch(0, SplitRoot(lab.cos, "parts", lab.board, lab.ref))
+    lab.touch(0, 1)
+    passer = lab.enter(1)
+    swap = lab.switch(0, SplitRoot(lab.cos, "more", lab.board, lab.ref))
+    assert [lab.call_on(vp, lab.ref, "add", 10) for vp in late] == ["parts"] * len(late)
+    lab.leave(passer)
+    assert (swap.state, swap.record.processors) == ("completed", [0, 1, *late])
+    assert sorted(line for line in lab.board.log if "more imports" in line) == [
+        f"more imports on {vp}" for vp in (0, 1, *late)
+    ]
+    assert lab.call_on(2, lab.ref, "value") == 4 + 10 * len(late)
+    lab.assert_settled()
+
+
 def test_an_idle_object_is_swapped_before_the_initiator_leaves_if_it_is_no_caller() -> None:
     lab = SwapLab()
     lab.touch(0, 1, 3)
