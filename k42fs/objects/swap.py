@@ -158,15 +158,24 @@ class Swap:
         """Start the workers. The mediator is in place."""
         self._mediator = mediator
         self._enter(th, Event.MEDIATOR_INSTALLED)
+        self.swaps.watch(th, self)
         for vp in list(processors(self.vps)):
             await start_on(self.cos.machine, th, vp, partial(self._work, is_full=True), "swap worker")
         if th.machine.live:
             th.machine.let_others_run()
 
     async def move_untouched(self, th: Thread) -> None:
-        """Do it all at once, on *th*: nobody ever called the object, and nobody can meanwhile."""
+        """Do it all at once, on *th*: nobody ever called the object. Who would do so now waits for the miss."""
         self.vps = self._movers = 1 << th.vp
+        self.is_moving = True
+        self._inside.add(th.vp)
+        self.swaps.watch(th, self)
         await self._export_and_import(th)
+        self._inside.remove(th.vp)
+        if self.is_over:  # it took too long
+            self._stuck.remove(th.vp)
+            await self._drop_new(th)
+            return
         if self._failure is None:
             self._commit(th)
         else:

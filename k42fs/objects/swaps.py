@@ -120,7 +120,6 @@ class Swaps:
         limit = self.deadline if deadline is None else deadline
         swap = Swap(self, th, old, new, form, limit, callback)
         self.started += 1
-        self.under_way[swap] = None
         if th.proc.on.clust_obj:
             th.proc.emit.clust_obj_swap_start(ref)
         if swap.vps:
@@ -128,7 +127,6 @@ class Swaps:
             self.replace(ref, mediator)
             await th.touch(SWITCH_WRITE, self.cos.table.entry_addr(ref))
             self._let_misses_go_on(ref)
-            self._watch(th, swap)
             await swap.begin(th, mediator)
         else:
             await swap.move_untouched(th)
@@ -268,8 +266,9 @@ class Swaps:
 
     # Deadlines
 
-    def _watch(self, th: Thread, swap: Swap) -> None:
-        """See to it that somebody looks after *swap* when it is due."""
+    def watch(self, th: Thread, swap: Swap) -> None:
+        """See to it that somebody looks after *swap*, which begins, when it is due."""
+        self.under_way[swap] = None
         until = self._watched_until
         if th.machine.can_sleep and (until is None or swap.due < until):
             start_here(th.machine, th, self._watchdog, "swap watchdog", daemon=True)

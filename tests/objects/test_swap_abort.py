@@ -305,7 +305,75 @@ def test_live_a_watchdog_that_has_nothing_left_to_watch_ends() -> None:
     lab.assert_settled()
 
 
+def assert_only_the_old_one_is_there(lab: SwapLab, swap: Swap) -> None:
+    assert (swap.state, swap.is_done) == ("aborted", True)
+    lab.assert_settled()
+    assert [lab.call_on(vp, lab.ref, "value") for vp in range(4)] == [0] * 4
+    lab.assert_reclaimed()
+    assert "new gone" in lab.board.log
+    assert lab.root_of(lab.ref).rep.name == "old"
+
+
+def test_live_a_swap_without_any_time_is_aborted_and_leaves_nothing() -> None:
+    lab, clock = timed_lab()
+    host = Host(lab, clock)
+    for vp in (0, 1):
+        lab.call_on(vp, lab.ref, "value")
+    passer = lab.enter(1)
+    swap = lab.switch(0, deadline=0)
+    lab.leave(passer)
+    assert host.asleep == []
+    assert_only_the_old_one_is_there(lab, swap)
+
+
+def test_live_an_export_that_does_not_end_keeps_first_callers_waiting_no_longer_than_the_deadline() -> None:
+    lab, clock = timed_lab()
+    host = Host(lab, clock)
+    lab.board.export_waits = True
+    th = lab.machine.enter(VP(0))
+    switching = lab.start(lab.cos.switch(th, lab.ref, version(lab.cos, "new", lab.board, lab.ref)))
+    (swap,) = lab.cos.swaps.under_way
+    waiting = lab.begin(1, "value")
+    host.advance(SECOND // 2)
+    assert not waiting.done
+    host.advance(SECOND)
+    host.advance(1000)  # who waits for a miss looks from time to time
+    assert waiting.result() == 0
+    assert swap.reason == "export or import has not ended on processor(s) [0]"
+    lab.sweep(8)
+    assert "new gone" not in lab.board.log, "somebody is inside it"
+    lab.open()
+    host.advance(1000)  # the import sleeps
+    assert switching.result() is swap
+    lab.machine.leave(th)
+    assert_only_the_old_one_is_there(lab, swap)
+
+
 # In virtual time
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_export_that_does_not_end_of_an_object_that_nobody_called_is_not_waited_for(seed: int) -> None:
+    machine = Machine(MachineConfig(processors=4, seed=seed))
+    cos = COSMgr(machine)
+    board = Board(export_waits=True)
+    ref = version(cos, "old", board).ref
+    outcomes: list[object] = []
+
+    async def swapper(th: Thread) -> None:
+        swap = await cos.switch(th, ref, version(cos, "new", board, ref), deadline=50_000)
+        outcomes.append(swap.state)
+
+    async def caller(th: Thread) -> None:
+        await th.sleep(1000)
+        outcomes.append(await cos.call(th, ref, "add"))
+        outcomes.append(th.proc.clock < 60_000)
+        board.open(th)
+
+    machine.spawn(VP(0), swapper)
+    machine.spawn(VP(1), caller)
+    machine.run()
+    assert outcomes == ["old", True, "aborted"]
 
 
 @pytest.mark.parametrize("seed", range(3))
