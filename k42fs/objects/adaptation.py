@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cas
 from k42fs.errors import K42Error
 from k42fs.ids import Ref
 from k42fs.objects.adapt_figures import NEW, Decision, Figures, NewRule, Rule, together
+from k42fs.objects.captured import object_root
 from k42fs.objects.counted_calls import Calls, CountedCalls
 from k42fs.objects.implementations import implementation_name, kind_of, label_of
 from k42fs.objects.mediator import MediatorRoot
@@ -209,7 +210,12 @@ class Adapter:
         made = [each.ref for sampled in sample.values() for each in sampled if each.calls is None]
         for ref in dict.fromkeys((*waited_for, *changed, *hot, *self._recent, *made)):
             root: Any = self.cos.root_at(ref)
-            if root is None or isinstance(root, MediatorRoot) or not kind_of(root) or self.cos.is_dying(ref):
+            if (
+                root is None
+                or isinstance(object_root(root), MediatorRoot)
+                or not kind_of(root)
+                or self.cos.is_dying(ref)
+            ):
                 continue
             counts, calls = locks.get(ref, NOTHING), self._calls.take(ref)
             yield self._figures(ref, root.speaker, counts, lines.get(ref, 0), calls, root.trans_set)

@@ -14,10 +14,11 @@ from k42fs.ids import VP, Ref
 from k42fs.machine.config import MachineConfig
 from k42fs.machine.driver import Machine
 from k42fs.machine.thread import Thread
-from k42fs.objects import COSMgr
+from k42fs.objects import COSMgr, Wanted
 from k42fs.objects.adapt_figures import FIGURES
 from k42fs.objects.adapt_rules import ThresholdRule, load_rules
 from k42fs.objects.adaptation import Adapter, Figures, Mode, Rule
+from k42fs.objects.arbiters import CallCounter
 from k42fs.servers.makers import default_policy
 from k42fs.servers.name_tree import NameTree
 from k42fs.servers.ramfs.filesystem import RamFS
@@ -82,6 +83,19 @@ def test_what_contends_for_so_many_windows_is_swapped_once() -> None:
     assert figures.waited_cycles > 0
     assert figures.processors == 8
     assert decision.record()["figures"]["contended_share"] == figures.contended_share
+
+
+def test_what_has_an_arbiter_before_it_is_swapped_as_others_are() -> None:
+    place = Place("act", CONTENTION)
+    counter = CallCounter()
+
+    async def attach(th: Thread) -> None:
+        await place.cos.interposition.attach(th, counter, Wanted.parse("type FileCache"))
+
+    place.run(attach)
+    assert [place.window(8) for _ in range(4)] == ["single"] + ["replicated"] * 3
+    assert [each.outcome for each in place.adapter.decisions] == ["completed"]
+    assert counter.count("read") == 4 * 8 * 20
 
 
 def test_one_bad_window_changes_nothing() -> None:
