@@ -17,6 +17,7 @@ from k42fs.servers.credentials import Creds
 
 CALLERS_MAX: Final = 4096
 
+PROC: Final = "/proc"
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 STARTED_FIELD: Final = 22 - 3
 """Where /proc/PID/stat has the start, counted from the first field after the name."""
@@ -74,21 +75,31 @@ class CallerTable:
 def started_ns(pid: int) -> int | None:
     """Return when the process or thread *pid* began, since the host was started; None if there is none.
 
-    To a clock tick, some milliseconds too early at most.
+    To a clock tick, some milliseconds too early at most; 0 of one that may not be looked at (hidepid).
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"{PROC}/{pid}/stat", "rb") as file:
             about = file.read()
     except OSError:
-        return None
+        return 0 if _exists(pid) else None
     after_name = about[about.rindex(b")") + 2 :].split()  # a name may have blanks and brackets
     return int(after_name[STARTED_FIELD]) * TICK_NS
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def program_of(pid: int) -> str:
     """Return the name of the program of process *pid*, "" if it has gone."""
     try:
-        with open(f"/proc/{pid}/comm", errors="replace") as file:
+        with open(f"{PROC}/{pid}/comm", errors="replace") as file:
             return file.read().rstrip("\n")
     except OSError:
         return ""

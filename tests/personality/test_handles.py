@@ -18,6 +18,7 @@ from k42fs.ids import VP, Ref
 from k42fs.machine import Machine, preset
 from k42fs.objects import COSMgr
 from k42fs.objects.xhandle import Rights
+from k42fs.personality import clients
 from k42fs.personality.clients import program_of, started_ns
 from k42fs.personality.handles import CLIENTS_MAX, CLOSED_MAX, HandleTable
 from k42fs.servers.credentials import Creds
@@ -166,6 +167,15 @@ def test_a_process_is_known_by_its_start_and_its_program() -> None:
         child.wait()
     assert started_ns(child.pid) is None
     assert program_of(child.pid) == ""
+
+
+def test_a_process_that_may_not_be_looked_at_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    monkeypatch.setattr(clients, "PROC", "/proc/hidden")
+    assert started_ns(os.getpid()) == 0
+    assert program_of(os.getpid()) == ""
+    assert started_ns(child.pid) is None
 
 
 async def test_the_control_file_shows_who_has_what_open(mount: Mount) -> None:
