@@ -207,7 +207,7 @@ class MachineTrace:
             proc.emit.exception_context(server, contexts.SYSCALL, server)
 
     def _forget(self, th: Thread, outer: Thread | None) -> None:
-        """*th* ends before an operation that began amid it: who ends then goes back to *outer*, and not to *th*."""
+        """*th* ends, perhaps before one that began amid it: who ends then goes back to *outer*, and not to *th*."""
         for inner in [each for each, before in self._outer.items() if before is th]:
             if outer is None:
                 del self._outer[inner]
@@ -217,7 +217,10 @@ class MachineTrace:
     def left(self, th: Thread) -> None:
         """A live operation has ended."""
         proc = th.proc
-        outer = self._outer.pop(th, None) if self._outer else None
+        outer = None
+        if self._outer:
+            outer = self._outer.pop(th, None)
+            self._forget(th, outer)
         if proc.current is th:
             if outer is not None:
                 contexts.run(outer)
@@ -225,8 +228,6 @@ class MachineTrace:
                 proc.current = None
                 if proc.on.exception:
                     proc.emit.exception_context(*contexts.idle(proc.vp))
-        elif self._outer:
-            self._forget(th, outer)
         self._until_poll -= 1
         if self._until_poll <= 0:
             self._until_poll = POLL_EVERY

@@ -107,7 +107,7 @@ def _laid_out(heads: Sequence[Head], rows: Sequence[Sequence[str]], width: int) 
         padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         return f"{start} {'  '.join(padded)}".rstrip()
 
-    lines = [line("#", [column[part] for column in shown]) for part in (0, 1)]
+    lines = [line("#", [each[0] for each in shown]), line("#", [each[1] for each in shown])]
     lines.append(line("#", ["." * size for size in widths]))
     return lines + [line(" ", [each[index] for _, _, each in shown]) for index in range(len(rows))]
 

@@ -1,7 +1,7 @@
 // kmon's page: draws the rows, zooms, selects, and tells what is in view. Times are ticks after META.begin.
 "use strict";
 const QUARTERS = [4, 3, 2]; // of a row's height: at most one event, several, several of several entities
-const AROUND = 5, MARKS_MAX = 9, LABELS = 6, AXIS = 34, GAP = 3;
+const AROUND = 5, MARKS_MAX = 9, LABELS = 10, AXIS = 34, GAP = 3;
 const MARKS = ["#ffffff", "#ff5db1", "#7dff5d", "#5de1ff", "#ffd75d", "#b58cff", "#ff9b5d", "#9bffd9", "#c8c8c8"];
 
 const byId = (id) => document.getElementById(id);
@@ -14,7 +14,6 @@ let marked = []; // numbers of the kinds drawn as lines
 const earlier = []; // views to go back to
 
 const seconds = (ticks) => (META.begin + ticks) / META.ticks;
-const digits = () => Math.min(9, Math.max(3, Math.ceil(-Math.log10((view[1] - view[0]) / META.ticks)) + 3));
 const time = (ticks) => seconds(ticks).toFixed(9);
 const cell = (tag, text, className) => {
   const made = document.createElement(tag);
@@ -59,13 +58,24 @@ function draw() {
 function drawAxis(pen, place) {
   pen.fillStyle = "#c9d1dc";
   pen.textBaseline = "middle";
-  for (let label = 0; label < LABELS; label++) {
-    const ticks = view[0] + ((view[1] - view[0]) * label) / (LABELS - 1);
-    const x = toX(place, ticks);
-    pen.textAlign = label === 0 ? "left" : label === LABELS - 1 ? "right" : "center";
-    pen.fillText(`${seconds(ticks).toFixed(digits())} s`, x, 12);
+  const [step, digits] = roundStep((view[1] - view[0]) / META.ticks);
+  const last = Math.floor(seconds(view[1]) / step);
+  for (let label = Math.ceil(seconds(view[0]) / step); label <= last; label++) {
+    const x = toX(place, label * step * META.ticks - META.begin);
+    const text = `${(label * step).toFixed(digits)} s`;
+    const half = pen.measureText(text).width / 2;
+    pen.textAlign = x - half < place.names ? "left" : x + half > place.width ? "right" : "center";
+    pen.fillText(text, Math.min(x, place.width - 2), 12);
     pen.fillRect(Math.min(x, place.names + place.chart - 1), 22, 1, 6);
   }
+}
+
+// Return the least round number of seconds that LABELS labels at most are apart, and how many decimals it has.
+function roundStep(span) {
+  const least = Math.max(span / LABELS, 1e-12);
+  const power = Math.floor(Math.log10(least));
+  const factor = [1, 2, 5, 10].find((each) => each * 10 ** power >= least * (1 - 1e-9));
+  return [factor * 10 ** power, Math.max(0, -power - (factor === 10))];
 }
 
 function drawRow(pen, place, row, top) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
+from math import ceil, floor, log10
 from typing import Final
 
 from k42fs.report.kmon import Chart
@@ -12,7 +13,10 @@ from k42fs.report.kmon_page import about
 from k42fs.report.kmon_rows import Row, columns, quarters
 from k42fs.report.tables import ratio
 
-LABELS: Final = 6
+LABELS: Final = 10
+LABEL_ROOM: Final = 40
+"""A label nearer to an edge than this does not stand astride its mark."""
+
 TOP: Final = 58
 ROWS_HEIGHT: Final = 1600
 """What many rows share; a few are as high as is good to look at."""
@@ -53,20 +57,22 @@ def svg(chart: Chart, width: int = 1200, row_height: int = 0) -> str:
 
 
 def _axis(chart: Chart, left: int, width: int) -> Iterator[str]:
-    digits = _digits(chart)
-    for label in range(LABELS):
-        x = left + width * label // (LABELS - 1)
-        ticks = chart.begin - chart.origin + (chart.end - chart.begin) * label // (LABELS - 1)
-        anchor = "start" if label == 0 else "end" if label == LABELS - 1 else "middle"
-        seconds = f"{ticks / chart.ticks_per_second:.{digits}f} s"
-        yield f'<text x="{x}" y="40" fill="#c9d1dc" text-anchor="{anchor}">{seconds}</text>'
+    hz = chart.ticks_per_second
+    begin, end = ((ticks - chart.origin) / hz for ticks in (chart.begin, chart.end))
+    step, digits = round_step(end - begin)
+    for label in range(ceil(begin / step), floor(end / step) + 1):
+        x = left + round(width * (label * step - begin) / (end - begin)) if end > begin else left
+        anchor = "start" if x < left + LABEL_ROOM else "end" if x > left + width - LABEL_ROOM else "middle"
+        yield f'<text x="{x}" y="40" fill="#c9d1dc" text-anchor="{anchor}">{label * step:.{digits}f} s</text>'
         yield f'<path d="M{x} 45v6" stroke="#c9d1dc"/>'
 
 
-def _digits(chart: Chart) -> int:
-    """Return how many decimals tell one label's time from the next."""
-    step = (chart.end - chart.begin) / chart.ticks_per_second / LABELS
-    return next((digits for digits in range(3, 9) if step >= 10.0 ** (1 - digits)), 9)
+def round_step(span: float) -> tuple[float, int]:
+    """Return the least round number of seconds that LABELS labels at most are apart, and how many decimals it has."""
+    least = max(span / LABELS, 1e-12)
+    power = floor(log10(least))
+    factor = next(each for each in (1, 2, 5, 10) if each * 10.0**power >= least * (1 - 1e-9))
+    return factor * 10.0**power, max(0, -power - (factor == 10))
 
 
 def _label(row: Row, left: int, base: int) -> str:

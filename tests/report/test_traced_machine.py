@@ -260,6 +260,30 @@ def test_a_processor_is_idle_when_all_have_left_in_whatever_order(
     m.close()
 
 
+def test_nobody_goes_back_to_an_operation_that_waited_and_has_left(core: str, tmp_path: Path) -> None:
+    """The inner one waits while the outer one is held, waits, goes on and ends."""
+    m = machine(1, live=True)
+    m.tracer.start(tmp_path / "t", EXCEPTION)
+
+    async def wait(th: Thread) -> None:
+        await th.block()
+
+    outer = m.enter(VP(0))
+    inner = m.enter(VP(0))
+    for th in (inner, outer):
+        coro = wait(th)
+        m.suspend(th, coro, coro.send(None))
+    other = m.enter(VP(0))
+    for th in (outer, inner):
+        other.unblock(th)
+        m.leave(other)
+        m.leave(th)
+        assert m.processors[0].current is None
+        other = m.enter(VP(0))
+    m.leave(other)
+    m.close()
+
+
 def _contexts(m: Machine, directory: Path) -> list[Seen]:
     m.tracer.drain(everything=True)
     return read(directory)[0]
