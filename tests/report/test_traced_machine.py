@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import permutations
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -260,27 +261,47 @@ def test_a_processor_is_idle_when_all_have_left_in_whatever_order(
     m.close()
 
 
-def test_nobody_goes_back_to_an_operation_that_waited_and_has_left(core: str, tmp_path: Path) -> None:
-    """The inner one waits while the outer one is held, waits, goes on and ends."""
+@pytest.mark.parametrize("seed", range(30))
+def test_whoever_was_held_or_waited_among_others_leaves_its_processor_idle(
+    core: str, seed: int, tmp_path: Path
+) -> None:
+    """Operations come, wait, go on and leave, on one processor, in any order that a host could choose."""
+    dice = Random(seed)
     m = machine(1, live=True)
     m.tracer.start(tmp_path / "t", EXCEPTION)
+    entered: list[Thread] = []
+    waiting: list[Thread] = []
+    woken: list[Thread] = []
 
     async def wait(th: Thread) -> None:
         await th.block()
 
-    outer = m.enter(VP(0))
-    inner = m.enter(VP(0))
-    for th in (inner, outer):
-        coro = wait(th)
-        m.suspend(th, coro, coro.send(None))
-    other = m.enter(VP(0))
-    for th in (outer, inner):
-        other.unblock(th)
-        m.leave(other)
+    for _ in range(60):
+        choice = dice.randrange(4)
+        if choice == 0 or not entered + waiting:
+            entered.append(m.enter(VP(0)))
+        elif choice == 1 and entered:
+            th = entered.pop(dice.randrange(len(entered)))
+            coro = wait(th)
+            m.suspend(th, coro, coro.send(None))
+            waiting.append(th)
+        elif choice == 2 and waiting and entered:
+            th = waiting.pop(dice.randrange(len(waiting)))
+            dice.choice(entered).unblock(th)
+            woken.append(th)
+        elif choice == 3 and entered + woken:
+            m.leave(m.enter(VP(0)))  # who was woken goes on
+            among = dice.choice([each for each in (entered, woken) if each])
+            m.leave(among.pop(dice.randrange(len(among))))
+    m.leave(m.enter(VP(0)))
+    for th in entered + woken:
         m.leave(th)
-        assert m.processors[0].current is None
-        other = m.enter(VP(0))
-    m.leave(other)
+    for th in waiting:
+        last = m.enter(VP(0))
+        last.unblock(th)
+        m.leave(last)
+        m.leave(th)
+    assert m.processors[0].current is None
     m.close()
 
 
