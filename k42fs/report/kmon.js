@@ -298,7 +298,7 @@ function listen() {
   canvas.addEventListener("dblclick", (event) => zoom(5, toTime(layout(), event.offsetX)));
   canvas.addEventListener("wheel", (event) => {
     const frame = byId("picture");
-    if (frame.scrollHeight > frame.clientHeight && !event.ctrlKey && !event.shiftKey) return; // it scrolls the rows
+    if (canvas.offsetHeight > frame.clientHeight && !event.ctrlKey && !event.shiftKey) return; // it scrolls the rows
     event.preventDefault();
     const place = layout(), length = view[1] - view[0];
     if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
@@ -344,7 +344,8 @@ function showTip(place, x, y) {
   const [entities, states] = row.columns(left, right, 1);
   const events = ["no event", "one event", "several events"][states[0] & EVENTS];
   tip.textContent = `cpu${row.cpu} ${time(left)} s: ${META.entities[entities[0]].name}, ${events}`;
-  tip.style.top = `${y + 16}px`;
+  const below = y + 16 + tip.offsetHeight <= canvas.offsetHeight; // or it would make the frame scroll
+  tip.style.top = `${below ? y + 16 : Math.max(y - tip.offsetHeight - 4, 0)}px`;
   tip.style.left = `${Math.min(x + 12, place.width - tip.offsetWidth - 8)}px`;
 }
 

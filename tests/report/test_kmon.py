@@ -337,21 +337,13 @@ setTimeout(() => {
 </body>"""
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser to lay the page out")
-@pytest.mark.parametrize("width", [950, 1300])
-def test_no_panel_hides_digits_behind_its_edge(tmp_path: Path, width: int) -> None:
-    hand = HandTrace(tmp_path / "t")
-    for at, name in enumerate(("x" * 60, "sh")):
-        hand.event(0, at, "user_spawn", 101 + at, 1, 0, name)
-    for at in range(2444):
-        hand.event(0, 10 + at, "exception_context", 101 + at % 2 << 32, USER, 0)
-    # As many kinds as make the panel scroll, those with the longest names.
-    kinds = sorted(load().events(), key=lambda each: (-len(each.qualified), each.id))
-    for at, each in enumerate([each for each in kinds if not each.is_name and each.is_fixed][:40]):
-        hand.event(0, 3000 + at, each.attribute, *[0] * len(each.fields))
-    text = page(charted(hand.close()))
+NEEDS_BROWSER = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser")
+
+
+def browsed(tmp_path: Path, text: str, script: str, width: int) -> str:
+    """Return a page as a browser has it after *script*, which is put at its end, has run."""
     file = tmp_path / "page.html"
-    file.write_text(text.replace("</body>", MEASURE))
+    file.write_text(text.replace("</body>", script))
     browser = [
         "chromium",
         "--headless",
@@ -366,7 +358,77 @@ def test_no_panel_hides_digits_behind_its_edge(tmp_path: Path, width: int) -> No
         check=True,
         timeout=120,
     )
-    found = re.search(r"<title>measured (\d+) (\d+)", done.stdout)
+    return done.stdout
+
+
+@NEEDS_BROWSER
+@pytest.mark.parametrize("width", [950, 1300])
+def test_no_panel_hides_digits_behind_its_edge(tmp_path: Path, width: int) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for at, name in enumerate(("x" * 60, "sh")):
+        hand.event(0, at, "user_spawn", 101 + at, 1, 0, name)
+    for at in range(2444):
+        hand.event(0, 10 + at, "exception_context", 101 + at % 2 << 32, USER, 0)
+    # As many kinds as make the panel scroll, those with the longest names.
+    kinds = sorted(load().events(), key=lambda each: (-len(each.qualified), each.id))
+    for at, each in enumerate([each for each in kinds if not each.is_name and each.is_fixed][:40]):
+        hand.event(0, 3000 + at, each.attribute, *[0] * len(each.fields))
+    text = page(charted(hand.close()))
+    found = re.search(r"<title>measured (\d+) (\d+)", browsed(tmp_path, text, MEASURE, width))
     assert found is not None
     assert int(found[1]) > 20
     assert int(found[2]) == 0
+
+
+DRAG = """
+<script>
+setTimeout(() => {
+  const canvas = document.getElementById("rows"), box = canvas.getBoundingClientRect(), said = [];
+  const fire = (type, share) => canvas.dispatchEvent(
+    new PointerEvent(type, {clientX: box.left + box.width * share, clientY: box.top + 60, pointerId: 1}));
+  const note = () => said.push(document.getElementById("showing").textContent);
+  canvas.setPointerCapture = () => {};
+  note();
+  fire("pointerdown", 0.4);
+  fire("pointermove", 0.5);
+  fire("pointermove", 0.6);
+  fire("pointerup", 0.6);
+  note();
+  document.getElementById("to-selection").click();
+  note();
+  canvas.dispatchEvent(new WheelEvent("wheel", {deltaY: -100, clientX: box.left + box.width / 2, cancelable: true}));
+  note();
+  fire("pointerdown", 0.5);
+  fire("pointerup", 0.5);
+  said.push(document.getElementById("around").textContent);
+  document.getElementById("all").click();
+  note();
+  document.title = `dragged ${said.join("|")}|`;
+}, 1000);
+</script>
+</body>"""
+
+
+@NEEDS_BROWSER
+def test_a_drag_selects_and_zooms_a_wheel_zooms_and_a_click_shows_the_events(tmp_path: Path) -> None:
+    hand = HandTrace(tmp_path / "t")
+    for at in range(0, 1_000_001, 1000):
+        hand.event(0, at, "lock_release", at, 0)
+    told = re.search(
+        r"<title>dragged (.*)\|</title>",
+        browsed(tmp_path, page(charted(hand.close())), DRAG, 1300),
+        re.DOTALL,
+    )
+    assert told is not None
+    first, selected, zoomed, wheeled, around, last = told[1].split("|")
+    assert first == last
+    assert "Selected" not in first
+    spans = [float(number) for number in re.findall(r"\d\.\d{9}", selected)]
+    assert spans[:2] == [0.0, pytest.approx(0.001, abs=2e-9)]
+    begin, end = spans[2:]
+    assert 0.00035 < begin < 0.00042
+    assert 0.00057 < end < 0.00063
+    assert [float(number) for number in re.findall(r"\d\.\d{9}", zoomed)] == [begin, end]
+    left, right = (float(number) for number in re.findall(r"\d\.\d{9}", wheeled))
+    assert (end - begin) / (right - left) == pytest.approx(1.25, rel=1e-3)
+    assert around.count("OS::Lock::Release") == 11
